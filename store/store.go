@@ -42,6 +42,8 @@ type Guard struct {
 	Key string
 	Rev Rev  // the key's value was written by this revision; 0: the key is absent
 	Any bool // the key exists, at whatever revision; Rev is ignored
+	// Prefix: Key is a prefix ending in "/" and no key exists under it; Rev and Any are ignored.
+	Prefix bool
 }
 
 // Absent guards that key does not exist.
@@ -49,6 +51,9 @@ func Absent(key string) Guard { return Guard{Key: key} }
 
 // Exists guards that key exists.
 func Exists(key string) Guard { return Guard{Key: key, Any: true} }
+
+// AbsentPrefix guards that no key exists under prefix, which ends in "/".
+func AbsentPrefix(prefix string) Guard { return Guard{Key: prefix, Prefix: true} }
 
 // Unchanged guards that key's value is still the one r holds.
 func Unchanged(r Record) Guard { return Guard{Key: r.Key, Rev: r.Rev} }
