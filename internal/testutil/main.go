@@ -1,0 +1,64 @@
+package testutil
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/libcnm/libcnm/internal/testutil/agent"
+)
+
+// A test binary runs three times: the process `go test` started, PID 1 of the new namespaces, and the tests themselves.
+const (
+	stageEnv    = "CNM_TEST_STAGE"
+	stageInit   = "init"
+	stageInside = "inside"
+
+	agentEnv = "CNM_AGENT" // set: this process is a host's agent, not a test
+)
+
+// The main goroutine stays on the main thread, so no goroutine that changes namespaces can ever be scheduled there:
+// a thread in a foreign namespace is discarded, but the main thread cannot be, and /proc/self/ns is the main thread's.
+func init() { runtime.LockOSThread() }
+
+// Option adjusts Main and Enter.
+type Option func(*config)
+
+type config struct {
+	agents map[string]agent.Handler
+}
+
+// Agent gives the methods that this binary serves when a Host starts it as its controller process.
+func Agent(handlers map[string]agent.Handler) Option { return func(c *config) { c.agents = handlers } }
+
+// Main is the whole body of a TestMain: it runs the tests inside their own namespaces and exits with their status.
+func Main(m *testing.M, opts ...Option) {
+	Enter(opts...)
+	os.Exit(m.Run())
+}
+
+// Enter returns only inside fresh user, network, mount, PID and UTS namespaces, in which the caller is root, lo is up and
+// /run and the directory for temporary files are private. The process that called first waits for the one inside, passes
+// signals on and exits with its status. When either dies, whatever runs in the namespaces dies too.
+func Enter(opts ...Option) {
+	var c config
+	for _, opt := range opts {
+		opt(&c)
+	}
+	if os.Getenv(agentEnv) != "" {
+		os.Exit(serveAgent(c.agents))
+	}
+	switch os.Getenv(stageEnv) {
+	case stageInside:
+		return
+	case stageInit:
+		os.Exit(runInit())
+	}
+	code, err := runOutside()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "testutil: %v\n", err)
+		os.Exit(1)
+	}
+	os.Exit(code)
+}
