@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -79,12 +78,8 @@ func setupAndStart() (int, error) {
 	if err := setupMounts(); err != nil {
 		return 0, err
 	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return 0, fmt.Errorf("find lo: %w", err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		return 0, fmt.Errorf("set lo up: %w", err)
+	if err := loUp(); err != nil {
+		return 0, err
 	}
 	var env []string
 	for _, e := range os.Environ() {

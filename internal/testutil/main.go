@@ -15,7 +15,8 @@ const (
 	stageInit   = "init"
 	stageInside = "inside"
 
-	agentEnv = "CNM_AGENT" // set: this process is a host's agent, not a test
+	agentEnv   = "CNM_AGENT"    // set: this process is a host's agent, not a test
+	etcdBinEnv = "CNM_ETCD_BIN" // the etcd server built outside, where the module cache and the network are
 )
 
 // The main goroutine stays on the main thread, so no goroutine that changes namespaces can ever be scheduled there:
@@ -26,8 +27,12 @@ func init() { runtime.LockOSThread() }
 type Option func(*config)
 
 type config struct {
+	etcd   bool
 	agents map[string]agent.Handler
 }
+
+// NeedEtcd builds the etcd server before the namespaces are entered, for tests that call StartEtcd.
+func NeedEtcd() Option { return func(c *config) { c.etcd = true } }
 
 // Agent gives the methods that this binary serves when a Host starts it as its controller process.
 func Agent(handlers map[string]agent.Handler) Option { return func(c *config) { c.agents = handlers } }
@@ -55,7 +60,7 @@ func Enter(opts ...Option) {
 	case stageInit:
 		os.Exit(runInit())
 	}
-	code, err := runOutside()
+	code, err := runOutside(c)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "testutil: %v\n", err)
 		os.Exit(1)

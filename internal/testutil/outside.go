@@ -19,8 +19,15 @@ const namespaces = unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID | un
 var errSetup = errors.New("enter private namespaces")
 
 // runOutside starts this program again as PID 1 of new namespaces and returns its exit status.
-func runOutside() (int, error) {
+func runOutside(c config) (int, error) {
 	env := os.Environ()
+	if c.etcd {
+		path, err := BuildEtcd()
+		if err != nil {
+			return 0, err
+		}
+		env = append(env, etcdBinEnv+"="+path)
+	}
 	tmp, err := newTempDir()
 	if err != nil {
 		return 0, err
