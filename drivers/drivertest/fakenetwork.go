@@ -1,0 +1,135 @@
+package drivertest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/libcnm/libcnm/drivers"
+)
+
+// fakeNetwork is one network as it stands on a FakeHost.
+type fakeNetwork struct {
+	spec      drivers.Network
+	endpoints map[drivers.EndpointID]fakeEndpoint
+	peers     map[drivers.EndpointID]drivers.Peer
+	members   []drivers.Member
+}
+
+// fakeEndpoint is an endpoint of which at least the host's half exists.
+type fakeEndpoint struct {
+	spec     drivers.Endpoint
+	attached bool // the sandbox's half exists too
+}
+
+func newFakeNetwork() *fakeNetwork {
+	return &fakeNetwork{
+		endpoints: map[drivers.EndpointID]fakeEndpoint{},
+		peers:     map[drivers.EndpointID]drivers.Peer{},
+	}
+}
+
+// wantedNetworks renders a desired state as the host would hold it.
+func wantedNetworks(want []drivers.NetworkState) map[drivers.NetworkID]*fakeNetwork {
+	out := make(map[drivers.NetworkID]*fakeNetwork, len(want))
+	for _, s := range want {
+		s = clone(s)
+		n := newFakeNetwork()
+		n.spec = s.Network
+		for _, ep := range s.Endpoints {
+			n.endpoints[ep.ID] = fakeEndpoint{spec: ep, attached: true}
+		}
+		n.update(drivers.PeerUpdate{Full: true, Set: s.Peers, Members: s.Members})
+		out[s.Network.ID] = n
+	}
+	return out
+}
+
+// update changes the peers by the rules of drivers.PeerUpdate.
+func (n *fakeNetwork) update(u drivers.PeerUpdate) {
+	if u.Full {
+		keep := make(map[drivers.EndpointID]bool, len(u.Set))
+		for _, p := range u.Set {
+			keep[p.Endpoint] = true
+		}
+		for id := range n.peers {
+			if !keep[id] {
+				delete(n.peers, id)
+			}
+		}
+	}
+	for _, p := range u.Set {
+		if have, ok := n.peers[p.Endpoint]; !ok || p.Generation >= have.Generation {
+			n.peers[p.Endpoint] = clonePeer(p)
+		}
+	}
+	for _, d := range u.Del {
+		if have, ok := n.peers[d.Endpoint]; ok && d.Generation >= have.Generation {
+			delete(n.peers, d.Endpoint)
+		}
+	}
+	n.members = slices.Clone(u.Members)
+}
+
+func (n *fakeNetwork) describe() string {
+	return fmt.Sprintf("subnets %v, internal %t, MTU %d, VNI %d, options %s",
+		n.spec.Subnets, n.spec.Internal, n.spec.MTU, n.spec.VNI, n.spec.Options)
+}
+
+func (ep fakeEndpoint) describe() string {
+	return fmt.Sprintf("%s %v in %s as %s, generation %d",
+		ep.spec.MAC, ep.spec.Addrs, ep.spec.NetNS, ep.spec.Interface, ep.spec.Generation)
+}
+
+// objects names everything in the network, as Dump and Check show it.
+func (n *fakeNetwork) objects() map[string]string {
+	out := map[string]string{"network": n.describe()}
+	for id, ep := range n.endpoints {
+		out[fmt.Sprintf("endpoint %s link", id)] = ep.describe()
+		if ep.attached {
+			out[fmt.Sprintf("endpoint %s interface", id)] = ep.describe()
+		}
+	}
+	for id, p := range n.peers {
+		out[fmt.Sprintf("peer %s", id)] = fmt.Sprintf("generation %d at %s", p.Generation, p.VTEP)
+	}
+	for _, m := range n.members {
+		out[fmt.Sprintf("member %s", m.Node)] = fmt.Sprintf("%s, MTU %d", m.VTEP, m.MTU)
+	}
+	for what, c := range n.owners() {
+		out[fmt.Sprintf("forward %s", what)] = fmt.Sprintf("to %s for %s", c.place, c.endpoint)
+	}
+	return out
+}
+
+// claim is an endpoint's demand, here or on another node, for one address or MAC.
+type claim struct {
+	endpoint   drivers.EndpointID
+	generation uint64
+	place      string
+}
+
+// owners settles who has each address and MAC: the highest generation.
+func (n *fakeNetwork) owners() map[string]claim {
+	owners := map[string]claim{}
+	demand := func(what string, c claim) {
+		if o, ok := owners[what]; !ok || c.generation > o.generation ||
+			c.generation == o.generation && c.endpoint > o.endpoint {
+			owners[what] = c
+		}
+	}
+	for id, ep := range n.endpoints {
+		c := claim{endpoint: id, generation: ep.spec.Generation, place: "this host"}
+		demand(ep.spec.MAC.String(), c)
+		for _, a := range ep.spec.Addrs {
+			demand(a.Addr().String(), c)
+		}
+	}
+	for id, p := range n.peers {
+		c := claim{endpoint: id, generation: p.Generation, place: p.VTEP.String()}
+		demand(p.MAC.String(), c)
+		for _, a := range p.Addrs {
+			demand(a.String(), c)
+		}
+	}
+	return owners
+}

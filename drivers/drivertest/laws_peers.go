@@ -1,0 +1,276 @@
+package drivertest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/libcnm/libcnm/drivers"
+)
+
+func peerLaws() []law {
+	return []law{
+		{
+			name:  "peers/deltas",
+			why:   "deltas, in whatever portions, end in the same state as one full update with their result",
+			check: onlyWithPeers(checkDeltas),
+		},
+		{
+			name:  "peers/generations",
+			why:   "watches may deliver late: an older claim or delete never replaces or removes a newer peer, and the newest claim to an address has it, whatever the order of arrival",
+			check: onlyWithPeers(checkGenerations),
+		},
+		{
+			name:  "peers/local claims",
+			why:   "an address may move between this node and another: the newest claim has it, a local endpoint's like a peer's",
+			check: onlyWithPeers(checkLocalClaims),
+		},
+		{
+			name:  "peers/full",
+			why:   "a full update is complete: a peer not in it is gone",
+			check: onlyWithPeers(checkFull),
+		},
+	}
+}
+
+// onlyWithPeers makes a law hold trivially for drivers without peers.
+func onlyWithPeers(check func(*env)) func(*env) {
+	return func(e *env) {
+		if e.world.peer {
+			check(e)
+		}
+	}
+}
+
+// older reports whether some peer's generation goes back from have to next.
+func older(next, have []drivers.Peer) bool {
+	for _, n := range next {
+		for _, h := range have {
+			if n.Endpoint == h.Endpoint && n.Generation < h.Generation {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// delta is the update that leads from the peers have to those of the state.
+func delta(have []drivers.Peer, to drivers.NetworkState) drivers.PeerUpdate {
+	u := drivers.PeerUpdate{Set: to.Peers, Members: to.Members}
+	for _, p := range have {
+		if !slices.ContainsFunc(to.Peers, func(n drivers.Peer) bool { return n.Endpoint == p.Endpoint }) {
+			u.Del = append(u.Del, drivers.PeerRef{Endpoint: p.Endpoint, Generation: p.Generation})
+		}
+	}
+	return u
+}
+
+// peerModel is what the peers of a network should be, by the rules of drivers.PeerUpdate.
+type peerModel map[drivers.EndpointID]drivers.Peer
+
+func (m peerModel) set(p drivers.Peer) {
+	if have, ok := m[p.Endpoint]; !ok || p.Generation >= have.Generation {
+		m[p.Endpoint] = p
+	}
+}
+
+func (m peerModel) del(r drivers.PeerRef) {
+	if have, ok := m[r.Endpoint]; ok && r.Generation >= have.Generation {
+		delete(m, r.Endpoint)
+	}
+}
+
+// list is the peers in a fixed order.
+func (m peerModel) list() []drivers.Peer {
+	return slices.SortedFunc(maps.Values(m), func(a, b drivers.Peer) int {
+		return strings.Compare(string(a.Endpoint), string(b.Endpoint))
+	})
+}
+
+// applyPeers sends one update to e's driver.
+func (e *env) applyPeers(s drivers.NetworkState, u drivers.PeerUpdate) {
+	e.Helper()
+	p, _ := e.peers(e.d)
+	e.must(p.ApplyPeers(e.ctx, s.Network.ID, u), "ApplyPeers(full %t, %d set, %d deleted)", u.Full, len(u.Set), len(u.Del))
+}
+
+// fullDump is the host's dump after one full update of a fresh network.
+func (e *env) fullDump(s drivers.NetworkState, peers []drivers.Peer) string {
+	e.Helper()
+	e.must(e.d.RemoveNetwork(e.ctx, s.Network.ID), "RemoveNetwork")
+	s.Peers = peers
+	e.build(e.d, s)
+	return e.host.Dump()
+}
+
+// checkDeltas keeps changing a few peers at random, in portions, and compares with one full update every few steps.
+func checkDeltas(e *env) {
+	const rounds, portions, size = 4, 4, 3
+	s := e.world.single()
+	s.Peers = nil
+	e.build(e.d, s)
+	model := peerModel{}
+	generation := uint64(0)
+	for round := range rounds {
+		for range portions {
+			u := drivers.PeerUpdate{Members: members(0, 1, 2)}
+			s.Members = u.Members
+			for range size {
+				generation++
+				i := e.rnd.IntN(6)
+				p := e.adaptPeer(s, e.world.peerOf(s, i, 100+e.rnd.IntN(4), e.rnd.IntN(3), generation))
+				if have, ok := model[p.Endpoint]; ok && e.rnd.IntN(3) == 0 {
+					u.Del = append(u.Del, drivers.PeerRef{Endpoint: have.Endpoint, Generation: have.Generation})
+					u.Set = slices.DeleteFunc(u.Set, func(q drivers.Peer) bool { return q.Endpoint == p.Endpoint })
+					continue
+				}
+				if !slices.ContainsFunc(u.Del, func(r drivers.PeerRef) bool { return r.Endpoint == p.Endpoint }) {
+					u.Set = append(u.Set, p)
+				}
+			}
+			for _, p := range u.Set {
+				model.set(p)
+			}
+			for _, r := range u.Del {
+				model.del(r)
+			}
+			e.applyPeers(s, u)
+		}
+		have := e.host.Dump()
+		want := e.fullDump(s, model.list())
+		if diff := lineDiff(want, have); diff != "" {
+			e.Fatalf("round %d: deltas and a full update differ (-full +deltas):\n%s", round, diff)
+		}
+	}
+}
+
+// adaptPeer fits one peer as Host.Adapt would fit it within its network.
+func (e *env) adaptPeer(s drivers.NetworkState, p drivers.Peer) drivers.Peer {
+	s = clone(s)
+	s.Peers = []drivers.Peer{p}
+	return e.world.adapt(s).Peers[0]
+}
+
+// arrival is one event of a watch.
+type arrival struct {
+	set drivers.Peer
+	del drivers.PeerRef
+}
+
+func set(p drivers.Peer) arrival { return arrival{set: p} }
+
+// del is the deletion of this very generation of a peer.
+func del(p drivers.Peer) arrival {
+	return arrival{del: drivers.PeerRef{Endpoint: p.Endpoint, Generation: p.Generation}}
+}
+
+func (a arrival) String() string {
+	if a.set.Endpoint == "" {
+		return fmt.Sprintf("del %.4s@%d", a.del.Endpoint, a.del.Generation)
+	}
+	return fmt.Sprintf("set %.4s@%d", a.set.Endpoint, a.set.Generation)
+}
+
+func (a arrival) update(m []drivers.Member) drivers.PeerUpdate {
+	if a.set.Endpoint == "" {
+		return drivers.PeerUpdate{Del: []drivers.PeerRef{a.del}, Members: m}
+	}
+	return drivers.PeerUpdate{Set: []drivers.Peer{a.set}, Members: m}
+}
+
+func checkGenerations(e *env) {
+	s := e.world.single()
+	s.Peers, s.Members = nil, e.world.adapt(drivers.NetworkState{Network: s.Network, Members: members(0, 1, 2)}).Members
+	peer := func(i, host, node int, generation uint64) drivers.Peer {
+		return e.adaptPeer(s, e.world.peerOf(s, i, host, node, generation))
+	}
+	first, moved := peer(0, 100, 0, 1), peer(0, 100, 1, 3)
+	heir := peer(1, 100, 2, 5) // the address of the first, given to another endpoint later
+	for _, c := range []struct {
+		name   string
+		events []arrival
+		want   []drivers.Peer
+	}{
+		{"a peer moves, its old place is deleted late", []arrival{set(first), del(first), set(moved)}, []drivers.Peer{moved}},
+		{"two endpoints claim one address", []arrival{set(moved), set(heir)}, []drivers.Peer{moved, heir}},
+		{"an address changes hands, the delete of an older claim is late",
+			[]arrival{set(moved), del(first), set(heir), set(first)}, []drivers.Peer{moved, heir}},
+	} {
+		want := e.fullDump(s, c.want)
+		for order := range permutations(c.events) {
+			e.must(e.d.RemoveNetwork(e.ctx, s.Network.ID), "RemoveNetwork")
+			e.build(e.d, s)
+			for _, a := range order {
+				e.applyPeers(s, a.update(s.Members))
+			}
+			e.expect(want, "%s, arriving as %v", c.name, order)
+		}
+	}
+
+	// The loser of an address leaves; the winner keeps it. The winner leaves; the one left has it again.
+	for _, leaves := range []struct{ who, stays drivers.Peer }{{moved, heir}, {heir, moved}} {
+		want := e.fullDump(s, []drivers.Peer{leaves.stays})
+		e.fullDump(s, []drivers.Peer{moved, heir})
+		e.applyPeers(s, del(leaves.who).update(s.Members))
+		e.expect(want, "two claim one address, generation %d leaves", leaves.who.Generation)
+	}
+}
+
+// checkLocalClaims lets an endpoint of this host and a peer claim one address: the same rule decides.
+func checkLocalClaims(e *env) {
+	s := e.world.single()
+	s.Peers, s.Members = nil, e.world.adapt(drivers.NetworkState{Network: s.Network, Members: members(0)}).Members
+	ep := s.Endpoints[0]
+	alone := e.fullDump(s, nil)
+	for _, generation := range []uint64{ep.Generation - 1, ep.Generation + 1} {
+		peer := e.adaptPeer(s, e.world.peerOf(s, 0, 10, 0, generation))
+		peerFirst := e.fullDump(s, []drivers.Peer{peer})
+		e.must(e.d.RemoveNetwork(e.ctx, s.Network.ID), "RemoveNetwork")
+		e.build(e.d, s)
+		e.applyPeers(s, set(peer).update(s.Members))
+		e.expect(peerFirst, "endpoint with generation %d before peer with %d", ep.Generation, generation)
+		e.sync(e.d, []drivers.NetworkState{{Network: s.Network, Endpoints: s.Endpoints, Peers: []drivers.Peer{peer}, Members: s.Members}})
+		e.expect(peerFirst, "Sync of endpoint with generation %d and peer with %d", ep.Generation, generation)
+		e.applyPeers(s, del(peer).update(s.Members))
+		e.expect(alone, "the peer with generation %d leaves", generation)
+	}
+}
+
+// permutations yields every order of events.
+func permutations(events []arrival) func(yield func([]arrival) bool) {
+	return func(yield func([]arrival) bool) {
+		var place func(done, rest []arrival) bool
+		place = func(done, rest []arrival) bool {
+			if len(rest) == 0 {
+				return yield(done)
+			}
+			for i := range rest {
+				left := slices.Concat(rest[:i], rest[i+1:])
+				if !place(append(slices.Clone(done), rest[i]), left) {
+					return false
+				}
+			}
+			return true
+		}
+		place(nil, events)
+	}
+}
+
+func checkFull(e *env) {
+	s := e.world.single()
+	none := e.fullDump(s, nil)
+	one := e.fullDump(s, s.Peers[:1])
+	two := e.fullDump(s, s.Peers)
+	if none == one || one == two {
+		e.Fatalf("peers do not show in the dump:\n%s", two)
+	}
+	for _, c := range []struct {
+		name  string
+		peers []drivers.Peer
+		want  string
+	}{{"one left", s.Peers[:1], one}, {"both", s.Peers, two}, {"none", nil, none}} {
+		e.applyPeers(s, drivers.PeerUpdate{Full: true, Set: c.peers, Members: s.Members})
+		e.expect(c.want, "a full update, %s", c.name)
+	}
+}
