@@ -1,0 +1,124 @@
+package ovsvxlan
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/digitalocean/go-openvswitch/ovs"
+)
+
+// Matches and actions of go-openvswitch in the words of the pipeline, written as Open vSwitch 3 dumps them.
+
+func match(m ...ovs.Match) []ovs.Match { return m }
+
+func vni(v uint32) ovs.Match           { return ovs.FieldMatch("reg0", hex(v)) }
+func source(kind int) ovs.Match        { return ovs.FieldMatch("reg1", hex(kind)) }
+func inPort(port uint32) ovs.Match     { return ovs.InPortMatch(int(port)) }
+func ethSrc(mac MAC) ovs.Match         { return ovs.DataLinkSource(mac.String()) }
+func ethDst(mac MAC) ovs.Match         { return ovs.DataLinkDestination(mac.String()) }
+func hex[T ~int | ~uint32](v T) string { return fmt.Sprintf("%#x", v) }
+
+// ipProtocol is the protocol that packets to and from addr have.
+func ipProtocol(addr netip.Addr) ovs.Protocol {
+	if addr.Is4() {
+		return ovs.ProtocolIPv4
+	}
+	return ovs.ProtocolIPv6
+}
+
+func ipSrc(addr netip.Addr) ovs.Match {
+	if addr.Is4() {
+		return ovs.NetworkSource(addr.String())
+	}
+	return ovs.IPv6Source(addr.String())
+}
+
+func ipDst(addr netip.Addr) ovs.Match { return ipDstIn(netip.PrefixFrom(addr, addr.BitLen())) }
+
+func ipSrcIn(p netip.Prefix) ovs.Match {
+	if p.Addr().Is4() {
+		return ovs.NetworkSource(masked(p))
+	}
+	return ovs.IPv6Source(masked(p))
+}
+
+func ipDstIn(p netip.Prefix) ovs.Match {
+	if p.Addr().Is4() {
+		return ovs.NetworkDestination(masked(p))
+	}
+	return ovs.IPv6Destination(masked(p))
+}
+
+// masked writes a prefix without the mask that would cover the whole address: a dump has none there.
+func masked(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+// arpRequest and ndSolicit match the two kinds of question for the owner of an address.
+func arpRequest(m ...ovs.Match) []ovs.Match { return append(m, ovs.ARPOperation(1)) }
+
+func ndSolicit(m ...ovs.Match) []ovs.Match {
+	return append(m, ovs.ICMPType(icmp6NeighborSolicit), ovs.ICMPCode(0))
+}
+
+// tunnelSrc matches the node a frame came from.
+func tunnelSrc(vtep netip.Addr) ovs.Match {
+	if vtep.Is4() {
+		return ovs.TunnelSrc(vtep.String())
+	}
+	return ovs.FieldMatch("tun_ipv6_src", vtep.String())
+}
+
+// toTunnel addresses the frame to the network on another node.
+func toTunnel(vni uint32, vtep netip.Addr) []ovs.Action {
+	field := "tun_dst"
+	if vtep.Is6() {
+		field = "tun_ipv6_dst"
+	}
+	return []ovs.Action{ovs.SetField(hex(vni), "tun_id"), ovs.SetField(vtep.String(), field)}
+}
+
+func resubmit(t Table) ovs.Action      { return ovs.Resubmit(0, int(t)) }
+func setEthSrc(mac MAC) ovs.Action     { return ovs.SetField(mac.String(), "eth_src") }
+func setEthDst(mac MAC) ovs.Action     { return ovs.SetField(mac.String(), "eth_dst") }
+func setVNI(v uint32) ovs.Action       { return ovs.SetField(hex(v), "reg0") }
+func setSource(kind int) ovs.Action    { return ovs.SetField(hex(kind), "reg1") }
+func setOutput(port uint32) ovs.Action { return ovs.SetField(hex(port), "reg2") }
+
+// backToSender makes the frame's sender its destination.
+func backToSender() ovs.Action { return ovs.Move("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]") }
+
+// output sends the frame to the port chosen before.
+func output() ovs.Action { return ovs.OutputField("NXM_NX_REG2[]") }
+
+// rawAction is an action that go-openvswitch has no constructor for.
+type rawAction string
+
+func (a rawAction) MarshalText() ([]byte, error) { return []byte(a), nil }
+func (a rawAction) GoString() string             { return fmt.Sprintf("rawAction(%q)", string(a)) }
+
+func toGroup(id uint32) ovs.Action { return rawAction(fmt.Sprintf("group:%d", id)) }
+
+// ICMPv6 types (RFC 4443, 2710, 3810, 4861).
+const (
+	icmp6EchoRequest     = 128
+	icmp6EchoReply       = 129
+	icmp6MulticastQuery  = 130
+	icmp6MulticastReport = 131
+	icmp6MulticastDone   = 132
+	icmp6RouterSolicit   = 133
+	icmp6RouterAdvert    = 134
+	icmp6NeighborSolicit = 135
+	icmp6NeighborAdvert  = 136
+	icmp6Redirect        = 137
+	icmp6MulticastV2     = 143
+)
+
+// UDP ports that only a DHCP server sends from (RFC 2131, 8415).
+const (
+	dhcpServer  = 67
+	dhcp6Server = 547
+)
