@@ -1,0 +1,159 @@
+package link
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// addresses returns what l has, without link-local addresses: those are the kernel's own affair.
+func (c *conn) addresses(index int) ([]netip.Prefix, error) {
+	list, err := complete(func() ([]netlink.Addr, error) { return c.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Prefix
+	for _, a := range list {
+		if p, ok := prefixOf(a); ok && a.LinkIndex == index && !p.Addr().IsLinkLocalUnicast() {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, comparePrefix)
+	return out, nil
+}
+
+func prefixOf(a netlink.Addr) (netip.Prefix, bool) {
+	if a.IPNet == nil {
+		return netip.Prefix{}, false
+	}
+	ip, ok := netip.AddrFromSlice(a.IP)
+	bits, _ := a.Mask.Size()
+	return netip.PrefixFrom(ip, bits), ok
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}
+
+// setAddresses gives the interface exactly want, and brings it up in the same system call if up. New addresses come before
+// old ones go. It is safe to repeat.
+func (c *conn) setAddresses(l Link, want []netip.Prefix, first ...change) error {
+	// Removing an IPv4 address takes the others of its subnet with it when it was the first, so after a removal the
+	// kernel is asked again.
+	const rounds = 3
+	for range rounds {
+		have, err := c.addresses(l.Index)
+		if err != nil {
+			return opError("list addresses of", l.Name, err)
+		}
+		add, remove := addressDiff(have, want)
+		changes := first
+		first = nil
+		for _, p := range remove {
+			if p.Addr().Is6() && slices.ContainsFunc(add, func(a netip.Prefix) bool { return a.Addr() == p.Addr() }) {
+				// IPv6 has an address once, whatever its length: the old one must go first.
+				changes = append(changes, deleteAddress(l, p))
+			}
+		}
+		for _, p := range add {
+			changes = append(changes, addAddress(l, p))
+		}
+		if err := c.changes.apply(changes...); err != nil {
+			return err
+		}
+		if len(remove) == 0 {
+			return nil
+		}
+		changes = nil
+		for _, p := range remove {
+			changes = append(changes, deleteAddress(l, p))
+		}
+		if err := c.changes.apply(changes...); err != nil {
+			return err
+		}
+	}
+	return classed("set addresses of", l.Name, errdefs.ErrConflict, "somebody else is changing them")
+}
+
+// addressDiff says what to add, in the order of want, and what to remove.
+func addressDiff(have, want []netip.Prefix) (add, remove []netip.Prefix) {
+	for _, p := range want {
+		if !slices.Contains(have, p) && !slices.Contains(add, p) {
+			add = append(add, p)
+		}
+	}
+	for _, p := range have {
+		if !slices.Contains(want, p) {
+			remove = append(remove, p)
+		}
+	}
+	return add, remove
+}
+
+func addAddress(l Link, p netip.Prefix) change {
+	return addressChange("add address", unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, l, p)
+}
+
+func deleteAddress(l Link, p netip.Prefix) change {
+	c := addressChange("remove address", unix.RTM_DELADDR, 0, l, p)
+	c.absentOK = true
+	return c
+}
+
+func addressChange(op string, kind, flags int, l Link, p netip.Prefix) change {
+	msg := nl.NewIfAddrmsg(familyOf(p.Addr()))
+	msg.Index = uint32(l.Index)
+	msg.Prefixlen = uint8(p.Bits())
+	ip := p.Addr().AsSlice()
+	attrs := []*nl.RtAttr{attr(unix.IFA_LOCAL, ip), attr(unix.IFA_ADDRESS, ip)}
+	if p.Addr().Is6() {
+		// The controller gives an address once; detecting duplicates would cost a second or two.
+		msg.IfAddrmsg.Flags = unix.IFA_F_NODAD
+	} else if p.Bits() < 31 { // RFC 3021: shorter ones have a broadcast address
+		attrs = append(attrs, attr(unix.IFA_BROADCAST, lastOf(p).AsSlice()))
+	}
+	return newChange(op, fmt.Sprintf("%s on %s", p, l.Name), kind, flags, msg, attrs...)
+}
+
+// lastOf is the highest IPv4 address of p.
+func lastOf(p netip.Prefix) netip.Addr {
+	ip := p.Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		ip[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(ip)
+}
+
+func checkAddresses(name string, addrs []netip.Prefix) error {
+	for _, p := range addrs {
+		ip := p.Addr()
+		if !p.IsValid() || ip.Is4In6() || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() {
+			return classed("check addresses of", name, errdefs.ErrInvalid, "%q is no address for an interface", p)
+		}
+	}
+	return nil
+}
+
+func hasFamily6(addrs []netip.Prefix) bool {
+	return slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
+}
+
+// addresses names every missing and every surplus address.
+func (d *differences) addresses(name string, have, want []netip.Prefix) {
+	add, remove := addressDiff(have, want)
+	for _, p := range add {
+		d.add(fmt.Sprintf("address %s on %s", p, name), "present", "")
+	}
+	for _, p := range remove {
+		d.add(fmt.Sprintf("address %s on %s", p, name), "", "present")
+	}
+}

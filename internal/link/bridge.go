@@ -1,0 +1,162 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// Bridge is a Linux bridge without spanning tree: its ports forward from the first moment.
+type Bridge struct {
+	Name  string
+	Alias string           // an Owner's text; required
+	MAC   net.HardwareAddr // required: without one of its own a bridge takes the lowest of its ports', and changes it with them
+	MTU   int              // bytes; 0: the kernel's default
+	// Addrs are the host's addresses on the bridge, exactly. Without an IPv6 address the host's IPv6 keeps off the
+	// bridge altogether; router advertisements are never listened to.
+	Addrs []netip.Prefix
+	Down  bool // left administratively down: forwards nothing
+}
+
+func (b Bridge) validate() error {
+	if err := CheckName(b.Name); err != nil {
+		return err
+	}
+	if _, ok := ParseOwner(b.Alias); !ok {
+		return classed("check bridge", b.Name, errdefs.ErrInvalid, "alias %q is no owner mark", b.Alias)
+	}
+	if b.MAC == nil {
+		return classed("check bridge", b.Name, errdefs.ErrInvalid, "no MAC address")
+	}
+	return errors.Join(checkMAC(b.Name, b.MAC), checkMTU(b.Name, b.MTU), checkAddresses(b.Name, b.Addrs))
+}
+
+// EnsureBridge makes the bridge exist as b says. An existing one with b's alias is kept, with its ports, and repaired. A
+// namesake that is not ours is ErrConflict and stays as it is.
+func (h *Handle) EnsureBridge(ctx context.Context, b Bridge) error {
+	if err := b.validate(); err != nil {
+		return err
+	}
+	return h.use(ctx, func(c *conn) error {
+		l, err := c.link(b.Name)
+		switch {
+		case errors.Is(err, errdefs.ErrNotFound):
+			if err := c.changes.apply(b.create()); err != nil {
+				return err
+			}
+			if l, err = c.link(b.Name); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case !l.carries(b.Alias) || l.Kind != "bridge":
+			return notOurs("create bridge", l)
+		}
+		if err := h.inside(b.tune); err != nil {
+			return err
+		}
+		// The alias and the addresses do not rest on each other, so they share one system call.
+		return c.setAddresses(l, b.Addrs, b.settle(l)...)
+	})
+}
+
+func (b Bridge) create() change {
+	info := attr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
+	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	data.AddChild(attr32(nl.IFLA_BR_FORWARD_DELAY, 0))
+	data.AddChild(attr32(nl.IFLA_BR_STP_STATE, 0))
+	attrs := append(physical(b.MAC, b.MTU), attrText(unix.IFLA_IFNAME, b.Name), attr32(unix.IFLA_GROUP, groupOf(b.Alias)), info)
+	return newChange("create bridge", b.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, header(0), attrs...)
+}
+
+// settle is the change that makes l's own attributes right, if one is needed.
+func (b Bridge) settle(l Link) []change {
+	var d differences
+	d.bridge(b, l)
+	if len(d) == 0 {
+		return nil
+	}
+	attrs := append(physical(b.MAC, b.MTU), attr(unix.IFLA_IFALIAS, []byte(b.Alias)))
+	return []change{newChange("set up bridge", b.Name, unix.RTM_SETLINK, 0, headerUp(l.Index, !b.Down), attrs...)}
+}
+
+// tune acts on the calling thread's namespace.
+func (b Bridge) tune() error {
+	if err := setIPv6(b.Name, hasFamily6(b.Addrs)); err != nil {
+		return err
+	}
+	if !hasIPv6() {
+		return nil
+	}
+	return writeSysctl(confKey("ipv6", b.Name, "accept_ra"), "0")
+}
+
+func (d *differences) bridge(b Bridge, l Link) {
+	object := "link " + b.Name
+	d.text(object+" alias", b.Alias, l.Alias)
+	d.text(object+" address", b.MAC.String(), l.MAC.String())
+	d.state(object, !b.Down, l.Up)
+	if b.MTU != 0 {
+		d.number(object+" mtu", b.MTU, l.MTU)
+	}
+}
+
+// CheckBridge names every way in which the bridge is not as b says. It changes nothing.
+func (h *Handle) CheckBridge(ctx context.Context, b Bridge) ([]Difference, error) {
+	if err := b.validate(); err != nil {
+		return nil, err
+	}
+	var d differences
+	err := h.use(ctx, func(c *conn) error {
+		l, err := c.link(b.Name)
+		switch {
+		case errors.Is(err, errdefs.ErrNotFound):
+			d.add("link "+b.Name, b.Alias, "")
+			return nil
+		case err != nil:
+			return err
+		case !l.carries(b.Alias) || l.Kind != "bridge":
+			d.add("link "+b.Name, b.Alias, fmt.Sprintf("%s with alias %q", l.Kind, l.Alias))
+			return nil
+		}
+		d.bridge(b, l)
+		have, err := c.addresses(l.Index)
+		if err != nil {
+			return opError("list addresses of", b.Name, err)
+		}
+		d.addresses(b.Name, have, b.Addrs)
+		return h.inside(func() error { return d.bridgeSysctls(b) })
+	})
+	return d, err
+}
+
+func (d *differences) bridgeSysctls(b Bridge) error {
+	off, err := ipv6Disabled(b.Name)
+	if err != nil {
+		return err
+	}
+	if off == hasFamily6(b.Addrs) {
+		d.text("link "+b.Name+" IPv6", onOff(!off), onOff(off))
+	}
+	if !hasIPv6() {
+		return nil
+	}
+	ra, err := readSysctl(confKey("ipv6", b.Name, "accept_ra"))
+	d.text("link "+b.Name+" accept_ra", "0", ra)
+	return err
+}
+
+func onOff(off bool) string {
+	if off {
+		return "disabled"
+	}
+	return "enabled"
+}

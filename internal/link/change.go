@@ -1,0 +1,151 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// maxBatch bounds the requests of one system call, so that their acknowledgements fit the socket's receive buffer.
+const maxBatch = 64
+
+// change is one rtnetlink request that alters something, with words for the error.
+type change struct {
+	*nl.NetlinkRequest
+	op, object string
+	absentOK   bool // deleting what is gone already is no error
+}
+
+func newChange(op, object string, kind, flags int, header nl.NetlinkRequestData, attrs ...*nl.RtAttr) change {
+	request := nl.NewNetlinkRequest(kind, unix.NLM_F_ACK|flags)
+	request.AddData(header)
+	for _, a := range attrs {
+		request.AddData(a)
+	}
+	return change{NetlinkRequest: request, op: op, object: object}
+}
+
+func attr(kind int, data []byte) *nl.RtAttr  { return nl.NewRtAttr(kind, data) }
+func attr32(kind int, v uint32) *nl.RtAttr   { return nl.NewRtAttr(kind, nl.Uint32Attr(v)) }
+func attrText(kind int, s string) *nl.RtAttr { return nl.NewRtAttr(kind, nl.ZeroTerminated(s)) }
+
+// changeSocket carries changes. The kernel works through a whole buffer of requests inside sendto, without pause and
+// even if the process is being killed, and has queued all answers when sendto returns: one system call for any number of
+// changes, and no waiting.
+type changeSocket struct {
+	fd     int
+	buffer []byte
+}
+
+func openChangeSocket() (*changeSocket, error) {
+	const op, object = "open", "netlink socket"
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, opError(op, object, err)
+	}
+	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	// Extended acknowledgements carry the kernel's own words; capped ones do not repeat the request.
+	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_CAP_ACK} {
+		if err == nil {
+			err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, option, 1)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, opError(op, object, err)
+	}
+	return &changeSocket{fd: fd, buffer: make([]byte, 16<<10)}, nil
+}
+
+func (s *changeSocket) close() { unix.Close(s.fd) }
+
+// apply makes all changes, in order. The kernel goes on after one that fails, so only changes that do not rest on each
+// other's success belong in one call; the errors of all are joined.
+func (s *changeSocket) apply(changes ...change) error {
+	var errs []error
+	for len(changes) > 0 {
+		batch := changes[:min(len(changes), maxBatch)]
+		changes = changes[len(batch):]
+		if err := s.applyBatch(batch); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *changeSocket) applyBatch(batch []change) error {
+	var out []byte
+	waiting := make(map[uint32]change, len(batch))
+	for _, c := range batch {
+		out = append(out, c.Serialize()...)
+		waiting[c.Seq] = c
+	}
+	if err := unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return opError(batch[0].op, batch[0].object, err)
+	}
+	var errs []error
+	for len(waiting) > 0 {
+		n, _, err := unix.Recvfrom(s.fd, s.buffer, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return opError(batch[0].op, batch[0].object, err)
+		}
+		answers, err := syscall.ParseNetlinkMessage(s.buffer[:n])
+		if err != nil {
+			return opError(batch[0].op, batch[0].object, err)
+		}
+		for _, answer := range answers {
+			c, ok := waiting[answer.Header.Seq]
+			if !ok || answer.Header.Type != unix.NLMSG_ERROR {
+				continue
+			}
+			delete(waiting, answer.Header.Seq)
+			if err := c.outcome(answer); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c change) outcome(answer syscall.NetlinkMessage) error {
+	if len(answer.Data) < unix.SizeofNlMsgerr {
+		return opError(c.op, c.object, unix.EBADMSG)
+	}
+	errno := unix.Errno(-int32(binary.NativeEndian.Uint32(answer.Data)))
+	if errno == 0 {
+		return nil
+	}
+	if c.absentOK && (errno == unix.ESRCH || errno == unix.ENODEV || errno == unix.EADDRNOTAVAIL || errno == unix.ENOENT) {
+		return nil
+	}
+	var err error = errno
+	if words := kernelWords(answer); words != "" {
+		err = fmt.Errorf("%w (%s)", errno, words)
+	}
+	return opError(c.op, c.object, err)
+}
+
+// kernelWords finds the message of an extended acknowledgement.
+func kernelWords(answer syscall.NetlinkMessage) string {
+	if answer.Header.Flags&unix.NLM_F_ACK_TLVS == 0 {
+		return ""
+	}
+	attrs, err := nl.ParseRouteAttr(answer.Data[unix.SizeofNlMsgerr:])
+	if err != nil {
+		return "" // the errno says enough
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
+			return strings.TrimSuffix(unix.ByteSliceToString(a.Value), ".")
+		}
+	}
+	return ""
+}

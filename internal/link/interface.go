@@ -1,0 +1,136 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// Interface is how an interface that exists already should be, in a sandbox for instance.
+type Interface struct {
+	Name string
+	MTU  int // bytes; 0: left alone
+	// Addrs are its addresses, exactly, but for link-local ones, which are left alone. Without an IPv6 address IPv6 is
+	// disabled on the interface, so that nothing can be reached by link-local addresses nobody asked for.
+	Addrs []netip.Prefix
+	Up    bool // false: left as it is
+	// Sysctls below net. to set before it is up, over the defaults: disable_ipv6 as said above, accept_ra=0 so that
+	// nobody on the segment can offer himself as router.
+	Sysctls map[string]string
+}
+
+func (i Interface) validate() error {
+	err := errors.Join(CheckName(i.Name), checkMTU(i.Name, i.MTU), checkAddresses(i.Name, i.Addrs))
+	for key, value := range i.Sysctls {
+		err = errors.Join(err, CheckSysctl(key, value))
+	}
+	return err
+}
+
+// sysctls are the defaults with i's own over them, keyed by file so that two spellings of a key are one.
+func (i Interface) sysctls() (map[string]string, error) {
+	out := map[string]string{}
+	if hasIPv6() {
+		off := "1"
+		if hasFamily6(i.Addrs) {
+			off = "0"
+			out[confKey("ipv6", i.Name, "accept_ra")] = "0"
+		}
+		out[confKey("ipv6", i.Name, "disable_ipv6")] = off
+	}
+	for key, value := range i.Sysctls {
+		path, err := sysctlPath(key)
+		if err != nil {
+			return nil, err
+		}
+		out[path[len(sysctlRoot):]] = value
+	}
+	return out, nil
+}
+
+// Configure makes an existing interface as i says. Absent, it is ErrNotFound. Nothing is changed that is right already.
+func (h *Handle) Configure(ctx context.Context, i Interface) error {
+	if err := i.validate(); err != nil {
+		return err
+	}
+	sysctls, err := i.sysctls()
+	if err != nil {
+		return err
+	}
+	return h.use(ctx, func(c *conn) error {
+		l, err := c.link(i.Name)
+		if err != nil {
+			return err
+		}
+		if err := h.inside(func() error { return writeSysctls(sysctls) }); err != nil {
+			return err
+		}
+		var first []change
+		if i.Up && !l.Up || i.MTU != 0 && i.MTU != l.MTU {
+			var attrs []*nl.RtAttr
+			head := header(l.Index)
+			if i.Up {
+				head = headerUp(l.Index, true)
+			}
+			if i.MTU != 0 {
+				attrs = append(attrs, attr32(unix.IFLA_MTU, uint32(i.MTU)))
+			}
+			first = append(first, newChange("set up interface", i.Name, unix.RTM_SETLINK, 0, head, attrs...))
+		}
+		return c.setAddresses(l, i.Addrs, first...)
+	})
+}
+
+// CheckInterface names every way in which the interface is not as i says. It changes nothing.
+func (h *Handle) CheckInterface(ctx context.Context, i Interface) ([]Difference, error) {
+	if err := i.validate(); err != nil {
+		return nil, err
+	}
+	sysctls, err := i.sysctls()
+	if err != nil {
+		return nil, err
+	}
+	var d differences
+	err = h.use(ctx, func(c *conn) error {
+		l, err := c.link(i.Name)
+		if errors.Is(err, errdefs.ErrNotFound) {
+			d.add("link "+i.Name, "present", "")
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if i.Up {
+			d.state("link "+i.Name, true, l.Up)
+		}
+		if i.MTU != 0 {
+			d.number("link "+i.Name+" mtu", i.MTU, l.MTU)
+		}
+		have, err := c.addresses(l.Index)
+		if err != nil {
+			return opError("list addresses of", i.Name, err)
+		}
+		d.addresses(i.Name, have, i.Addrs)
+		return h.inside(func() error { return d.sysctls(sysctls) })
+	})
+	return d, err
+}
+
+func (d *differences) sysctls(want map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		have, err := readSysctl(key)
+		if err != nil {
+			return fmt.Errorf("check: %w", err)
+		}
+		d.text("sysctl "+key, want[key], have)
+	}
+	return nil
+}

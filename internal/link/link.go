@@ -1,0 +1,167 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// Link is what the kernel says of one interface.
+type Link struct {
+	Name   string
+	Index  int
+	Kind   string // "veth", "bridge", "device", ...
+	Alias  string
+	MTU    int // bytes
+	MAC    net.HardwareAddr
+	Up     bool // administratively
+	Master int  // index of the bridge it is a port of; 0: none
+
+	group      uint32
+	peer       int // index of a veth's other end
+	peerNS     int // the kernel's number for the other end's namespace; -1: this one
+	oper       netlink.LinkOperState
+	statistics netlink.LinkStatistics
+}
+
+func newLink(l netlink.Link) Link {
+	a := l.Attrs()
+	out := Link{
+		Name: a.Name, Index: a.Index, Kind: l.Type(), Alias: a.Alias, MTU: a.MTU, MAC: slices.Clone(a.HardwareAddr),
+		Up: a.Flags&net.FlagUp != 0, Master: a.MasterIndex,
+		group: a.Group, peer: a.ParentIndex, peerNS: a.NetNsID, oper: a.OperState,
+	}
+	if a.Statistics != nil {
+		out.statistics = *a.Statistics
+	}
+	return out
+}
+
+// carries reports whether the link is marked with alias, or is the unfinished work of a process that was about to.
+func (l Link) carries(alias string) bool {
+	return alias != "" && (l.Alias == alias || l.unfinished(alias))
+}
+
+// unfinished reports that the link was made by the driver of mark and did not get its alias.
+func (l Link) unfinished(mark string) bool {
+	return l.Alias == "" && l.group != 0 && l.group == groupOf(mark)
+}
+
+// link asks for one link. The kernel also answers to alternative names; those are not the link's name.
+func (c *conn) link(name string) (Link, error) {
+	l, err := c.LinkByName(name)
+	if err == nil && l.Attrs().Name != name {
+		return Link{}, classed("find interface", name, errdefs.ErrConflict, "it is an alternative name of %s", l.Attrs().Name)
+	}
+	if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
+		return Link{}, classed("find interface", name, errdefs.ErrNotFound, "no such interface")
+	}
+	if err != nil {
+		return Link{}, opError("find interface", name, err)
+	}
+	return newLink(l), nil
+}
+
+func (c *conn) links() ([]Link, error) {
+	list, err := complete(c.LinkList)
+	if err != nil {
+		return nil, opError("list", "interfaces", err)
+	}
+	out := make([]Link, len(list))
+	for i, l := range list {
+		out[i] = newLink(l)
+	}
+	return out, nil
+}
+
+// Link returns the interface called name, or ErrNotFound.
+func (h *Handle) Link(ctx context.Context, name string) (l Link, err error) {
+	if err := CheckName(name); err != nil {
+		return Link{}, err
+	}
+	err = h.use(ctx, func(c *conn) error {
+		l, err = c.link(name)
+		return err
+	})
+	return l, err
+}
+
+// Owned returns the links whose alias begins with mark, as DriverMark or an Owner's text gives it, ordered by name.
+// For a DriverMark it includes links that got no alias because the process that made them died.
+func (h *Handle) Owned(ctx context.Context, mark string) ([]Link, error) {
+	var owned []Link
+	err := h.use(ctx, func(c *conn) error {
+		all, err := c.links()
+		for _, l := range all {
+			if strings.HasPrefix(l.Alias, mark) && l.Alias != "" || isDriverMark(mark) && l.unfinished(mark) {
+				owned = append(owned, l)
+			}
+		}
+		return err
+	})
+	slices.SortFunc(owned, func(a, b Link) int { return strings.Compare(a.Name, b.Name) })
+	return owned, err
+}
+
+// DeleteLink removes the link called name if it carries alias. An absent one is no error; one that is somebody else's
+// stays and is ErrConflict. A veth takes its other end with it.
+func (h *Handle) DeleteLink(ctx context.Context, name, alias string) error {
+	return h.use(ctx, func(c *conn) error {
+		l, err := c.link(name)
+		if errors.Is(err, errdefs.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !l.carries(alias) {
+			return notOurs("delete interface", l)
+		}
+		return c.delete(l)
+	})
+}
+
+// delete goes by index, which the kernel does not use twice: whatever happened to the name, nothing else is hit.
+func (c *conn) delete(l Link) error {
+	header := header(l.Index)
+	gone := newChange("delete interface", l.Name, unix.RTM_DELLINK, 0, header)
+	gone.absentOK = true
+	return c.changes.apply(gone)
+}
+
+// RenameLink gives an interface another name. A name in use is ErrExists.
+func (h *Handle) RenameLink(ctx context.Context, from, to string) error {
+	if err := errors.Join(CheckName(from), CheckName(to)); err != nil {
+		return err
+	}
+	return h.use(ctx, func(c *conn) error {
+		l, err := c.link(from)
+		if err != nil {
+			return err
+		}
+		return c.changes.apply(newChange("rename interface", from+" to "+to, unix.RTM_SETLINK, 0, header(l.Index),
+			attrText(unix.IFLA_IFNAME, to)))
+	})
+}
+
+func notOurs(op string, l Link) error {
+	return classed(op, l.Name, errdefs.ErrConflict, "there is another %s of that name, with alias %q", l.Kind, l.Alias)
+}
+
+// complete repeats a question whose answer the kernel marked as inconsistent because something changed meanwhile.
+func complete[T any](ask func() (T, error)) (T, error) {
+	const attempts = 20
+	for n := 1; ; n++ {
+		answer, err := ask()
+		if n == attempts || !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return answer, err
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package link
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// CreateNS makes a network namespace, with its loopback up, that lasts until DeleteNS: it is bind-mounted on a new file at
+// path. Missing directories are made for root only. If anything is at path already, a leftover of a crash too,
+// that is ErrExists and nothing changes.
+func CreateNS(path string) (err error) {
+	const op = "create network namespace"
+	if !filepath.IsAbs(path) {
+		return classed(op, path, errdefs.ErrInvalid, "not an absolute path")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return opError(op, path, err)
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return opError(op, path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, DeleteNS(path))
+		}
+	}()
+	if err := file.Close(); err != nil {
+		return opError(op, path, err)
+	}
+	return opError(op, path, inNS(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func() error {
+		if err := loopbackUp(); err != nil {
+			return err
+		}
+		return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+	}))
+}
+
+// DeleteNS undoes CreateNS; the namespace ends when its last process and last open NS do. What is absent is no error. A
+// file that is neither a mounted network namespace nor the empty file of an unfinished CreateNS stays: ErrConflict.
+func DeleteNS(path string) error {
+	const op = "delete network namespace"
+	mounted, err := inspectNSFile(path)
+	for mounted {
+		unmount := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		// Looked at again also after an error: another DeleteNS may have been faster. Mounts may be stacked, too.
+		mounted, err = inspectNSFile(path)
+		if mounted && unmount != nil {
+			return opError(op, path, unmount)
+		}
+	}
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return opError(op, path, err)
+}
+
+// inspectNSFile reports whether a network namespace is mounted at path. Anything but that or an empty plain file is an
+// error.
+func inspectNSFile(path string) (mounted bool, err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return false, classed("inspect", path, errdefs.ErrConflict, "a symbolic link")
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	if isNetNS(fd) {
+		return true, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != 0 {
+		return false, classed("inspect", path, errdefs.ErrConflict, "not a network namespace")
+	}
+	return false, nil
+}
+
+// loopbackUp raises lo of the calling thread's namespace.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return opError("raise", "lo", err)
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return opError("raise", "lo", err)
+	}
+	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return opError("raise", "lo", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request))
+}

@@ -1,0 +1,153 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+const sysctlRoot = "/proc/sys/"
+
+// sysctlPath turns a key into its file. As sysctl(8) has it, parts are separated by "." or by "/", whichever comes first,
+// and the other one stands for itself: net.ipv4.conf.eth0/7.rp_filter is interface eth0.7. Only keys below net. are
+// taken, because only they belong to a network namespace.
+func sysctlPath(key string) (string, error) {
+	path := key
+	if at := strings.IndexAny(key, "./"); at >= 0 && key[at] == '.' {
+		path = strings.NewReplacer(".", "/", "/", ".").Replace(key)
+	}
+	parts := strings.Split(path, "/")
+	if len(parts) < 2 || parts[0] != "net" {
+		return "", fmt.Errorf("sysctl %q: not below net: %w", key, errdefs.ErrInvalid)
+	}
+	for _, part := range parts {
+		if part == "" || part == "." || part == ".." {
+			return "", fmt.Errorf("sysctl %q: part %q: %w", key, part, errdefs.ErrInvalid)
+		}
+		for i := range len(part) {
+			if c := part[i]; !alphanumeric(c) && c != '_' && c != '-' && c != '.' {
+				return "", fmt.Errorf("sysctl %q: character %q: %w", key, c, errdefs.ErrInvalid)
+			}
+		}
+	}
+	return sysctlRoot + path, nil
+}
+
+// CheckSysctl reports whether SetSysctl would take the key and value: without looking at the host.
+func CheckSysctl(key, value string) error {
+	if _, err := sysctlPath(key); err != nil {
+		return err
+	}
+	if len(value) > 4096 || strings.ContainsAny(value, "\n\x00") {
+		return fmt.Errorf("sysctl %s: value %.40q: %w", key, value, errdefs.ErrInvalid)
+	}
+	return nil
+}
+
+// SetSysctl sets a sysctl below net. of the Handle's namespace. A value that is set already is not written again. An
+// unknown key is ErrNotFound, a value the kernel refuses ErrInvalid.
+func (h *Handle) SetSysctl(ctx context.Context, key, value string) error {
+	return h.SetSysctls(ctx, map[string]string{key: value})
+}
+
+// SetSysctls sets several, in the order of their keys, as SetSysctl does. All are checked before the first is set.
+func (h *Handle) SetSysctls(ctx context.Context, values map[string]string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("set sysctls: %w", err)
+	}
+	for key, value := range values {
+		if err := CheckSysctl(key, value); err != nil {
+			return err
+		}
+	}
+	return h.inside(func() error { return writeSysctls(values) })
+}
+
+// Sysctl reads a sysctl below net. of the Handle's namespace.
+func (h *Handle) Sysctl(ctx context.Context, key string) (value string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("sysctl %s: %w", key, err)
+	}
+	if _, err := sysctlPath(key); err != nil {
+		return "", err
+	}
+	err = h.inside(func() error {
+		value, err = readSysctl(key)
+		return err
+	})
+	return value, err
+}
+
+func readSysctl(key string) (string, error) {
+	path, err := sysctlPath(key)
+	if err != nil {
+		return "", err
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", opError("read sysctl", key, err)
+	}
+	return strings.TrimSuffix(string(raw), "\n"), nil
+}
+
+func writeSysctls(values map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if err := writeSysctl(key, values[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSysctl acts on the calling thread's namespace.
+func writeSysctl(key, value string) error {
+	// Some cannot be read, and some are lists that read back differently; then writing is the only way to know.
+	if have, err := readSysctl(key); err == nil && have == value {
+		return nil
+	}
+	path, err := sysctlPath(key)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return opError("set sysctl", key, err)
+	}
+	_, err = file.WriteString(value)
+	return opError("set sysctl", key+"="+value, errors.Join(err, file.Close()))
+}
+
+// setIPv6 switches IPv6 on an interface of the calling thread's namespace. A kernel without IPv6 has it off already.
+func setIPv6(name string, on bool) error {
+	value := "1"
+	if on {
+		value = "0"
+	}
+	err := writeSysctl(confKey("ipv6", name, "disable_ipv6"), value)
+	if !on && errors.Is(err, os.ErrNotExist) && !hasIPv6() {
+		return nil
+	}
+	return err
+}
+
+func ipv6Disabled(name string) (bool, error) {
+	value, err := readSysctl(confKey("ipv6", name, "disable_ipv6"))
+	if errors.Is(err, os.ErrNotExist) && !hasIPv6() {
+		return true, nil
+	}
+	return value == "1", err
+}
+
+func hasIPv6() bool {
+	_, err := os.Stat(sysctlRoot + "net/ipv6/conf/all")
+	return err == nil
+}
+
+// confKey names a per-interface sysctl; "/" as the separator leaves dots in the name alone.
+func confKey(family, iface, key string) string { return "net/" + family + "/conf/" + iface + "/" + key }

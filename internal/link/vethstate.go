@@ -1,0 +1,195 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// vethState is a pair as it is.
+type vethState struct {
+	host      Link
+	peer      Link // zero: not in the namespace where it should be
+	elsewhere bool // the peer is in another namespace than the wanted one
+	hostOff   offState
+	peerOff   offState
+}
+
+// offState is what no link message tells.
+type offState struct{ ipv6Off, txOff bool }
+
+// vethState finds the other end by the host end's own word: the index it gives, in the namespace it gives. The name
+// alone proves nothing; anyone in a sandbox can make an eth0.
+func (h *Handle) vethState(ctx context.Context, c *conn, v Veth, host Link) (vethState, error) {
+	s := vethState{host: host}
+	if host.Kind != "veth" {
+		return s, nil
+	}
+	wantNS := -1
+	if v.Peer.NS != nil {
+		own, err := h.identity()
+		if err != nil {
+			return s, err
+		}
+		if v.Peer.NS.Identity() != own {
+			id, err := c.GetNetNsIdByFd(v.Peer.NS.FD())
+			if err != nil {
+				return s, opError("identify namespace of", v.Peer.Name, err)
+			}
+			if id < 0 {
+				// The kernel numbers a namespace when a link first leads there: none does.
+				s.elsewhere = true
+				return s, nil
+			}
+			wantNS = id
+		}
+	}
+	if host.peerNS != wantNS {
+		s.elsewhere = true
+		return s, nil
+	}
+	if err := h.inside(func() (err error) { s.hostOff, err = readOff(host.Name, v.TxOff); return err }); err != nil {
+		return s, err
+	}
+	err := h.atPeer(ctx, c, v, func(c *conn) error {
+		l, err := c.LinkByIndex(host.peer)
+		if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
+			return nil
+		}
+		if err != nil {
+			return opError("read veth peer", v.Peer.Name, err)
+		}
+		s.peer = newLink(l)
+		return nil
+	})
+	if err != nil || s.peer.Name == "" {
+		return s, err
+	}
+	within := h.inside
+	if v.Peer.NS != nil {
+		within = v.Peer.NS.Do
+	}
+	err = within(func() (err error) { s.peerOff, err = readOff(s.peer.Name, v.Peer.TxOff); return err })
+	return s, err
+}
+
+func readOff(name string, withTx bool) (s offState, err error) {
+	if s.ipv6Off, err = ipv6Disabled(name); err != nil || !withTx {
+		return s, err
+	}
+	on, err := txChecksum(name)
+	s.txOff = !on
+	return s, err
+}
+
+func (h *Handle) identity() (NSIdentity, error) {
+	if h.ns != nil {
+		return h.ns.Identity(), nil
+	}
+	own, err := HostNS()
+	if err != nil {
+		return NSIdentity{}, err
+	}
+	return own.Identity(), own.Close()
+}
+
+// broken says why the pair must be made anew, if it must.
+func (s vethState) broken(v Veth) string {
+	switch {
+	case s.host.Kind != "veth":
+		return "a " + s.host.Kind
+	case s.elsewhere:
+		return "in another namespace"
+	case s.peer.Name == "":
+		return "missing"
+	case s.peer.Name != v.Peer.Name:
+		return "named " + s.peer.Name
+	}
+	return ""
+}
+
+// differences names what is not as v says. It is pure.
+func (s vethState) differences(v Veth, master int) []Difference {
+	var d differences
+	if why := s.broken(v); why != "" {
+		d.add(fmt.Sprintf("link %s peer %s", v.Name, v.Peer.Name), "present", why)
+		return d
+	}
+	d.end(v.Name, s.host, v.MAC, v.MTU)
+	d.state("link "+v.Name, true, s.host.Up)
+	d.number("link "+v.Name+" master index", master, s.host.Master)
+	d.off(v.Name, s.hostOff, v.DisableIPv6, v.TxOff)
+	d.end(v.Peer.Name, s.peer, v.Peer.MAC, v.MTU)
+	if v.Peer.Up {
+		d.state("link "+v.Peer.Name, true, s.peer.Up)
+	}
+	d.off(v.Peer.Name, s.peerOff, v.Peer.DisableIPv6, v.Peer.TxOff)
+	return d
+}
+
+func (d *differences) end(name string, have Link, mac net.HardwareAddr, mtu int) {
+	if mtu != 0 {
+		d.number("link "+name+" mtu", mtu, have.MTU)
+	}
+	if mac != nil {
+		d.text("link "+name+" address", mac.String(), have.MAC.String())
+	}
+}
+
+func (d *differences) off(name string, have offState, noIPv6, txOff bool) {
+	if noIPv6 && !have.ipv6Off {
+		d.add("link "+name+" IPv6", "disabled", "enabled")
+	}
+	if txOff && !have.txOff {
+		d.add("link "+name+" checksum offload", "off", "on")
+	}
+}
+
+// CheckVeth names every way in which the pair is not as v says. It changes nothing.
+func (h *Handle) CheckVeth(ctx context.Context, v Veth) ([]Difference, error) {
+	if err := v.validate(); err != nil {
+		return nil, err
+	}
+	var out []Difference
+	err := h.use(ctx, func(c *conn) error {
+		l, err := c.link(v.Name)
+		switch {
+		case errors.Is(err, errdefs.ErrNotFound):
+			out = []Difference{{Object: "link " + v.Name, Want: v.Alias}}
+			return nil
+		case err != nil:
+			return err
+		case l.Alias != v.Alias:
+			out = []Difference{{Object: "link " + v.Name, Want: v.Alias, Have: fmt.Sprintf("%s with alias %q", l.Kind, l.Alias)}}
+			return nil
+		}
+		state, err := h.vethState(ctx, c, v, l)
+		if err != nil {
+			return err
+		}
+		master, missing, err := c.master(v.Master)
+		if err != nil {
+			return err
+		}
+		out = append(missing, state.differences(v, master)...)
+		return nil
+	})
+	return out, err
+}
+
+// master looks up the bridge a link should be a port of. One that is absent is a difference.
+func (c *conn) master(name string) (int, []Difference, error) {
+	if name == "" {
+		return 0, nil, nil
+	}
+	l, err := c.link(name)
+	if errors.Is(err, errdefs.ErrNotFound) {
+		return -1, []Difference{{Object: "link " + name, Want: "present"}}, nil
+	}
+	return l.Index, nil, err
+}
