@@ -2,7 +2,6 @@ package ovsvxlan
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 )
@@ -12,7 +11,7 @@ import (
 // knows its own endpoints first-hand; the newer of two local endpoints wins; of two peers, the higher generation. Who
 // loses keeps the rest, and gets it back if it is still there when the winner goes.
 //
-// Each change returns the objects whose program may differ afterwards: the caller compiles Endpoint or Peer of each
+// Each change returns the objects whose program may differ afterwards, nothing if nothing changed: the caller compiles Endpoint or Peer of each
 // again, and drops the programs of those that no longer have one. Not safe for concurrent use.
 type Claims struct {
 	network   Network
@@ -61,6 +60,9 @@ func (c *Claims) SetEndpoint(e Endpoint) []Object {
 	e.Addrs = slices.Clone(e.Addrs)
 	old, known := c.endpoints[e.ID]
 	self := old.claimant
+	if known && old.want.equal(e) {
+		return nil
+	}
 	if !known {
 		c.serial++
 		self = claimant{Object{KindEndpoint, c.network.ID, e.ID}, c.serial}
@@ -83,7 +85,7 @@ func (c *Claims) DeleteEndpoint(id string) []Object {
 func (c *Claims) SetPeer(p Peer) []Object {
 	p.Addrs = slices.Clone(p.Addrs)
 	old, known := c.peers[p.ID]
-	if known && old.age > p.Generation {
+	if known && (old.age > p.Generation || old.want.equal(p)) {
 		return nil
 	}
 	self := claimant{Object{KindPeer, c.network.ID, p.ID}, p.Generation}
@@ -192,6 +194,15 @@ func requeue[K comparable](queues map[K][]claimant, old, self claimant, leave, e
 	return changed
 }
 
+func (e Endpoint) equal(other Endpoint) bool {
+	return e.Port == other.Port && e.MAC == other.MAC && slices.Equal(e.Addrs, other.Addrs)
+}
+
+func (p Peer) equal(other Peer) bool {
+	return p.Generation == other.Generation && p.VTEP == other.VTEP && p.MAC == other.MAC &&
+		slices.Equal(p.Addrs, other.Addrs)
+}
+
 func (c *Claims) ownsMAC(self claimant, mac MAC) bool {
 	q := c.macs[mac]
 	return mac != c.network.GatewayMAC && len(q) > 0 && q[0] == self
@@ -207,10 +218,12 @@ func (c *Claims) owned(self claimant, addrs []netip.Addr) []netip.Addr {
 	return out
 }
 
+// distinct returns the objects once each, in order.
 func distinct(objects []Object) []Object {
 	seen := make(map[Object]bool, len(objects))
-	for _, o := range objects {
+	return slices.DeleteFunc(objects, func(o Object) bool {
+		again := seen[o]
 		seen[o] = true
-	}
-	return slices.Collect(maps.Keys(seen))
+		return again
+	})
 }
