@@ -1,0 +1,34 @@
+package iptables
+
+import (
+	"slices"
+	"strings"
+)
+
+// script collects one table's lines for iptables-restore --noflush, in the order in which they must come.
+type script struct {
+	chains, adds, deletes, drops []string
+}
+
+// create makes a chain; an existing one fails the whole restore, so that its rules cannot be lost.
+func (s *script) create(chain string) { s.chains = append(s.chains, "-N "+chain) }
+
+// reset makes a chain, or empties it.
+func (s *script) reset(chain string)        { s.chains = append(s.chains, ":"+chain+" - [0:0]") }
+func (s *script) append(chain, rule string) { s.adds = append(s.adds, "-A "+chain+" "+rule) }
+func (s *script) insert(chain, rule string) { s.adds = append(s.adds, "-I "+chain+" 1 "+rule) }
+func (s *script) remove(chain, rule string) { s.deletes = append(s.deletes, "-D "+chain+" "+rule) }
+func (s *script) drop(chain string)         { s.drops = append(s.drops, "-X "+chain) }
+
+// writeTo writes the table's part of the restore, if there is anything to do.
+func (s *script) writeTo(b *strings.Builder, table string) {
+	lines := slices.Concat(s.chains, s.adds, s.deletes, s.drops)
+	if len(lines) == 0 {
+		return
+	}
+	b.WriteString("*" + table + "\n")
+	for _, l := range lines {
+		b.WriteString(l + "\n")
+	}
+	b.WriteString("COMMIT\n")
+}
