@@ -32,7 +32,8 @@ func runOutside(c config) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	env = append(env, "TMPDIR="+tmp.path, stageEnv+"="+stageInit)
+	// An ordinary user's PATH may lack the directories of ip, iptables and ovs-vswitchd.
+	env = append(env, "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin", "TMPDIR="+tmp.path, stageEnv+"="+stageInit)
 
 	code, err := reexec(env, namespaces|unix.CLONE_NEWUSER)
 	if errors.Is(err, errSetup) && os.Geteuid() == 0 {
