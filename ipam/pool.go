@@ -14,7 +14,7 @@ import (
 const (
 	// The window a candidate is drawn from after the first conflict, and its growth with each further one. A process
 	// that lost a race for an address goes on somewhere in the window and is alone there for a while: with eight
-	// processes filling a /16, one commit in nine conflicts (TestContention prints it).
+	// processes filling a /16, one commit in twenty conflicts (TestContention prints it).
 	firstWindow  = 64
 	windowGrowth = 8
 	maxWindow    = 1 << 20
