@@ -44,6 +44,10 @@ func TestMACZero(t *testing.T) {
 	if zero.String() != "" || zero.HardwareAddr() != nil || !zero.IsZero() {
 		t.Errorf("zero MAC is %q, %v", zero, zero.HardwareAddr())
 	}
+	full := drivers.MAC{2, 0, 0, 0, 0, 1}
+	if err := full.UnmarshalText(nil); err != nil || full != zero {
+		t.Errorf("no text read as %q, %v, want the zero value", full, err)
+	}
 	hw := drivers.MAC{2, 0, 0, 0, 0, 1}.HardwareAddr()
 	if hw.String() != (net.HardwareAddr{2, 0, 0, 0, 0, 1}).String() {
 		t.Errorf("HardwareAddr is %s", hw)
