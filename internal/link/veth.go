@@ -95,16 +95,23 @@ func (h *Handle) EnsureVeth(ctx context.Context, v Veth) error {
 		if err != nil {
 			return v.explain(err)
 		}
-		return h.finishVeth(c, v, master)
+		return h.finishVeth(ctx, c, v)
 	})
 }
 
 // explain adds what the kernel's errno does not say.
 func (v Veth) explain(err error) error {
-	if errors.Is(err, unix.EXFULL) {
+	switch {
+	case errors.Is(err, unix.EXFULL):
 		return classed("create veth", v.Name, errdefs.ErrExhausted, "bridge %s: a bridge has at most 1023 ports: %w", v.Master, err)
+	case errors.Is(err, unix.EEXIST):
+		return v.peerTaken()
 	}
 	return err
+}
+
+func (v Veth) peerTaken() error {
+	return classed("create veth", v.Name, errdefs.ErrConflict, "there is another interface of its other end's name %s", v.Peer.Name)
 }
 
 // keepVeth deals with a namesake of either end. It reports true when the pair that is there is now as wanted, false when
@@ -112,7 +119,7 @@ func (v Veth) explain(err error) error {
 func (h *Handle) keepVeth(ctx context.Context, c *conn, v Veth, master int) (bool, error) {
 	l, err := c.link(v.Name)
 	if errors.Is(err, errdefs.ErrNotFound) {
-		return false, classed("create veth", v.Name, errdefs.ErrConflict, "its other end's name %s is taken", v.Peer.Name)
+		return false, v.peerTaken()
 	}
 	if err != nil {
 		return false, err
@@ -142,7 +149,7 @@ func (v Veth) create(master int) change {
 	info := attr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
-	peer.AddChild(headerUp(0, v.Peer.Up))
+	peer.AddChild(header(0))
 	peer.AddChild(attrText(unix.IFLA_IFNAME, v.Peer.Name))
 	if v.Peer.NS != nil {
 		peer.AddChild(attr32(unix.IFLA_NET_NS_FD, uint32(v.Peer.NS.FD())))
@@ -170,12 +177,19 @@ func physical(mac net.HardwareAddr, mtu int) []*nl.RtAttr {
 }
 
 // finishVeth does what the creating request cannot. The alias comes last: a pair that has it is complete.
-func (h *Handle) finishVeth(c *conn, v Veth, master int) error {
+func (h *Handle) finishVeth(ctx context.Context, c *conn, v Veth) error {
 	if err := h.tuneVeth(v); err != nil {
 		return err
 	}
-	attrs := []*nl.RtAttr{attrText(unix.IFLA_IFNAME, v.Name), attr(unix.IFLA_IFALIAS, []byte(v.Alias))}
-	return c.changes.apply(newChange("mark veth", v.Name, unix.RTM_SETLINK, 0, headerUp(0, true), attrs...))
+	if v.Peer.Up {
+		// Not in the creating request: an end cannot be up before the other exists.
+		up := newChange("raise veth peer", v.Peer.Name, unix.RTM_SETLINK, 0, headerUp(0, true), attrText(unix.IFLA_IFNAME, v.Peer.Name))
+		if err := h.atPeer(ctx, c, v, func(c *conn) error { return c.changes.apply(up) }); err != nil {
+			return err
+		}
+	}
+	return c.changes.apply(newChange("mark veth", v.Name, unix.RTM_SETLINK, 0, headerUp(0, true),
+		attrText(unix.IFLA_IFNAME, v.Name), attr(unix.IFLA_IFALIAS, []byte(v.Alias))))
 }
 
 // tuneVeth sets what is no link attribute: sysctls and offloads, on either end.

@@ -36,8 +36,13 @@ func (h *Handle) Watch(ctx context.Context) (iter.Seq2[Change, error], error) {
 		return nil, opError("watch", "interfaces", err)
 	}
 	// The end of ctx is what closes the socket, whether anybody reads or not, and it ends a Receive that waits.
-	context.AfterFunc(ctx, socket.Close)
+	release := context.AfterFunc(ctx, socket.Close)
 	return func(yield func(Change, error) bool) {
+		defer func() {
+			if release() {
+				socket.Close()
+			}
+		}()
 		for {
 			messages, from, err := socket.Receive()
 			switch {
