@@ -33,12 +33,11 @@ func NewClient(in io.WriteCloser, out io.Reader) *Client {
 	return c
 }
 
-// Close ends the agent's input, after which Serve returns there, and waits until its output has ended too.
-func (c *Client) Close() error {
-	err := c.in.Close()
-	<-c.done
-	return err
-}
+// Close ends the agent's input, after which Serve returns there.
+func (c *Client) Close() error { return c.in.Close() }
+
+// Wait waits until the agent's output has ended and all of it has been handed out.
+func (c *Client) Wait() { <-c.done }
 
 // Call runs method with params (nil: none) and decodes its answer into result (nil: dropped). An error of the method is
 // an *Error. When ctx ends first, the method's own context ends too and its answer is dropped.
