@@ -44,6 +44,10 @@ func TestArithmetic(t *testing.T) {
 			t.Fatalf("%s - %s is %d, %t, want %s", other, base, got, ok, diff)
 		}
 	}
+	top := netip.MustParseAddr("ffff:ffff:ffff:ffff::1")
+	if got, ok := offset(top, netip.IPv6Unspecified()); ok {
+		t.Errorf(":: - %s is %d", top, got)
+	}
 }
 
 // TestOffsets does random things to a set of offsets and to a plain map.
@@ -64,6 +68,11 @@ func TestOffsets(t *testing.T) {
 		if set.count() != uint64(len(plain)) {
 			t.Fatalf("step %d: count is %d, want %d", step, set.count(), len(plain))
 		}
+		for i, runs := 1, inOrder(set.runs.root); i < len(runs); i++ {
+			if runs[i].first <= runs[i-1].last+1 {
+				t.Fatalf("step %d: %v and %v are not apart", step, runs[i-1], runs[i])
+			}
+		}
 		var rank uint64
 		for x := range uint64(size) {
 			if got := set.absentBelow(x); got != rank {
@@ -78,4 +87,11 @@ func TestOffsets(t *testing.T) {
 			rank++
 		}
 	}
+}
+
+func inOrder(n *node[run]) []run {
+	if n == nil {
+		return nil
+	}
+	return append(append(inOrder(n.left), n.key), inOrder(n.right)...)
 }

@@ -90,7 +90,7 @@ func (p *Pool) Reset(claims []Claim, rev int64) error {
 
 func (p *Pool) check(c Claim) error {
 	switch {
-	case !p.cfg.Subnet.Contains(c.Addr):
+	case !p.subnet.Contains(c.Addr):
 		return fmt.Errorf("claim of address %s: outside %s: %w", c.Addr, p.name(), errdefs.ErrInvalid)
 	case c.State > Freed:
 		return fmt.Errorf("claim of address %s: unknown %s: %w", c.Addr, c.State, errdefs.ErrInvalid)

@@ -152,7 +152,7 @@ func (w *walker) note(format string, args ...any) {
 // step does one thing: op says what, arg to which address.
 func (w *walker) step(op, arg byte) {
 	w.t.Helper()
-	addr := addrAt(w.pool.cfg.Subnet.Addr(), uint64(arg)%span(w.pool.cfg.Subnet))
+	addr := addrAt(w.pool.subnet.Addr(), uint64(arg)%span(w.pool.subnet))
 	state := State(arg % 3)
 	switch op % 8 {
 	case 0, 1:

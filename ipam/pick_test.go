@@ -142,13 +142,20 @@ func TestPickText(t *testing.T) {
 		{"default routes are no obstacle", pools, []ipam.Taken{
 			{prefix("0.0.0.0/0"), "host route dev eth0"}, {prefix("0.0.0.0/1"), "host route dev tun0"}, {netip.Prefix{}, "nothing"},
 		}, ipam.IPv4, "10.0.0.0/24"},
-		{"nor those of IPv6", pools, []ipam.Taken{
-			{prefix("::/0"), "host route dev eth0"}, {prefix("8000::/1"), "host route dev tun0"}, {prefix("2000::/3"), "host route dev eth0"},
-		}, ipam.IPv6, "fd00:1::/64"},
+		{"nor those of IPv6", []ipam.AddressPool{{prefix("2001:db8::/48"), 64}}, []ipam.Taken{
+			{prefix("::/0"), "host route dev eth0"}, {prefix("::/1"), "host route dev tun0"}, {prefix("2000::/3"), "host route dev eth0"},
+		}, ipam.IPv6, "2001:db8::/64"},
 		{"a part is taken", pools, []ipam.Taken{
 			{prefix("10.0.0.128/32"), "host route dev eth0"}, {prefix("10.0.1.0/24"), "network web"},
 		}, ipam.IPv4, "10.0.2.0/24"},
 		{"a pool is taken", pools, []ipam.Taken{{prefix("10.0.0.0/13"), "host route dev tun0"}}, ipam.IPv4, "10.8.0.0/24"},
+		{"one route inside another", pools[1:], []ipam.Taken{
+			{prefix("10.0.0.0/8"), "host route dev tun0"}, {prefix("10.7.0.0/24"), "host route dev eth0"},
+		}, ipam.IPv4, "IPv4 subnet: all 1 of the address pools 10.8.0.0/24 by /24 overlap 1 taken prefixes: " +
+			"10.0.0.0/8 (host route dev tun0): exhausted"},
+		{"half of 2^56 subnets are taken", []ipam.AddressPool{{prefix("fd00::/8"), 64}}, []ipam.Taken{
+			{prefix("fd00::/9"), "host route dev tun0"},
+		}, ipam.IPv6, "fd80::/64"},
 		{"a network of the other family", pools, []ipam.Taken{{prefix("fd00::/8"), "host route dev tun0"}}, ipam.IPv4, "10.0.0.0/24"},
 		{"one culprit", pools, []ipam.Taken{{prefix("10.0.0.0/8"), "host route dev eth0"}}, ipam.IPv4,
 			"IPv4 subnet: all 5 of the address pools 10.0.0.0/22 by /24, 10.8.0.0/24 by /24 overlap 1 taken prefixes: " +
@@ -253,7 +260,7 @@ func TestMAC(t *testing.T) {
 		}
 		seen[mac] = i
 	}
-	if ipam.MAC("a") != ipam.MAC("a") {
-		t.Error("one seed gave two addresses")
+	if got, want := ipam.MAC("endpoint"), [6]byte{0xb2, 0xbf, 0x7b, 0xc8, 0xd9, 0x6f}; got != want {
+		t.Errorf("the address of an endpoint changed to %x", got)
 	}
 }

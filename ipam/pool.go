@@ -43,8 +43,9 @@ type Candidate struct {
 // Pool is a view of the claims of one subnet and the policy that picks addresses from it. It is safe for concurrent
 // use. No method blocks but for a moment, and each costs at most O(log n) in the number of claims, except Reset.
 type Pool struct {
-	cfg      Config
-	within   netip.Prefix // cfg.Range, or cfg.Subnet
+	subnet   netip.Prefix
+	limit    netip.Prefix // automatic allocation stays inside; zero: no limit
+	within   netip.Prefix // limit, or subnet
 	base     netip.Addr   // offset 0: the first address of within
 	span     uint64       // automatic allocation uses the offsets below it
 	size     uint64       // how many of these are not reserved
@@ -81,8 +82,10 @@ func NewPool(cfg Config) (*Pool, error) {
 	if err := ValidateSubnet(cfg.Subnet); err != nil {
 		return nil, err
 	}
-	cfg.Auxiliary = maps.Clone(cfg.Auxiliary)
-	p := &Pool{cfg: cfg, within: cfg.Subnet, reserved: map[netip.Addr]string{}, entries: map[netip.Addr]entry{}}
+	p := &Pool{
+		subnet: cfg.Subnet, limit: cfg.Range, within: cfg.Subnet,
+		reserved: map[netip.Addr]string{}, entries: map[netip.Addr]entry{},
+	}
 	if cfg.Range != (netip.Prefix{}) {
 		if err := validateRange(cfg.Subnet, cfg.Range); err != nil {
 			return nil, err
@@ -138,7 +141,7 @@ func (p *Pool) reserve(addr netip.Addr, what string) {
 }
 
 // name is how messages call the pool.
-func (p *Pool) name() string { return poolName(p.cfg.Subnet, p.cfg.Range) }
+func (p *Pool) name() string { return poolName(p.subnet, p.limit) }
 
 func poolName(subnet, r netip.Prefix) string {
 	if r.IsValid() {
@@ -148,7 +151,7 @@ func poolName(subnet, r netip.Prefix) string {
 }
 
 // Subnet returns the subnet the pool is for.
-func (p *Pool) Subnet() netip.Prefix { return p.cfg.Subnet }
+func (p *Pool) Subnet() netip.Prefix { return p.subnet }
 
 // Candidate proposes an address, and holds it: until it is released, or news of it arrives, no other call proposes it.
 // attempt is 0 at first and one more after each conflict.
@@ -169,7 +172,7 @@ func (p *Pool) Candidate(attempt int) (Candidate, error) {
 		return p.lockedHold(addrAt(p.base, p.freed.at(draw(attempt, n)).off)), nil
 	}
 	return Candidate{}, &ExhaustedError{
-		Pool: p.cfg.Subnet, Range: p.cfg.Range, Size: p.lockedUsage().Size, Used: p.counts.owned, Held: p.counts.held,
+		Pool: p.subnet, Range: p.limit, Size: p.lockedUsage().Size, Used: p.counts.owned, Held: p.counts.held,
 	}
 }
 
@@ -198,7 +201,7 @@ func (p *Pool) lockedHold(addr netip.Addr) Candidate {
 // moment ago elsewhere reads the claim and lets the pool Learn it first. The address is not held, and one held for
 // another caller is not refused: the first commit wins.
 func (p *Pool) Static(addr netip.Addr) (Candidate, error) {
-	if err := checkUsable("address", p.cfg.Subnet, addr); err != nil {
+	if err := checkUsable("address", p.subnet, addr); err != nil {
 		return Candidate{}, err
 	}
 	if what := p.reserved[addr]; what != "" {
