@@ -189,7 +189,7 @@ func (r Route) change(op string, kind, flags int) change {
 // routes lists the main table.
 func (c *conn) routes() ([]Route, error) {
 	list, err := complete(func() ([]netlink.Route, error) {
-		return c.RouteListFiltered(netlink.FAMILY_ALL, nil, 0)
+		return c.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, 0)
 	})
 	if err != nil {
 		return nil, opError("list", "routes", err)
@@ -219,9 +219,11 @@ func newRoutes(r netlink.Route, names map[int]string) []Route {
 	if r.Family == unix.AF_INET6 {
 		out.Dst = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
-	if r.Dst != nil {
-		bits, _ := r.Dst.Mask.Size()
-		out.Dst = netip.PrefixFrom(addrOf(r.Dst.IP), bits)
+	// The library gives the default route as net.IPv4zero, which has sixteen octets; out.Dst is right for that already.
+	if bits := 0; r.Dst != nil {
+		if bits, _ = r.Dst.Mask.Size(); bits > 0 {
+			out.Dst = netip.PrefixFrom(addrOf(r.Dst.IP), bits)
+		}
 	}
 	if len(r.MultiPath) == 0 {
 		out.index, out.Dev, out.Via = r.LinkIndex, names[r.LinkIndex], addrOf(r.Gw)
