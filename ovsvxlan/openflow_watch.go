@@ -1,0 +1,228 @@
+package ovsvxlan
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// OpenFlow 1.5, sections 7.1.1, 7.3.2 and 7.5.1: the few messages a watch exchanges.
+const (
+	ofVersion     = 6
+	ofHello       = 0
+	ofEchoRequest = 2
+	ofEchoReply   = 3
+	ofSetConfig   = 9
+	ofHeaderLen   = 8
+
+	// fragNXMatch is OVS's extension OFPC_FRAG_NX_MATCH (openflow/openflow-common.h), which FragmentMode names.
+	fragNXMatch = 3
+)
+
+const (
+	reconnectFast  = 20 * time.Millisecond  // a restarted daemon forwards nothing until its flows are back
+	reconnectSlow  = 500 * time.Millisecond // after slowAfter without success
+	slowAfter      = 30 * time.Second
+	handshakeLimit = 2 * time.Second
+)
+
+// ofWatch holds an idle OpenFlow connection to the bridge. Its end says at once that the bridge or its daemon is gone,
+// and with them every flow; each new connection is a new epoch, in which flows must be put back.
+type ofWatch struct {
+	socket  string
+	allowed func(context.Context) bool // the bridge exists and is ours: another's must not even be connected to
+	log     *slog.Logger
+
+	mu      sync.Mutex // guards the following
+	epoch   uint64     // number of the connection; 0: none
+	last    uint64
+	changed chan struct{} // closed and replaced when epoch changes
+
+	kick   chan struct{} // the bridge may have come: try at once
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newWatch(socket string, log *slog.Logger, allowed func(context.Context) bool) *ofWatch {
+	return &ofWatch{
+		socket:  socket,
+		allowed: allowed,
+		log:     log,
+		changed: make(chan struct{}),
+		kick:    make(chan struct{}, 1),
+		done:    make(chan struct{}),
+	}
+}
+
+func (w *ofWatch) start() {
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(context.Background())
+	go w.loop(ctx)
+}
+
+// hurry makes a watch without a connection try again now.
+func (w *ofWatch) hurry() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (w *ofWatch) close() {
+	w.cancel()
+	<-w.done
+}
+
+func (w *ofWatch) loop(ctx context.Context) {
+	defer close(w.done)
+	lost := time.Now()
+	for ctx.Err() == nil {
+		if conn, err := w.dial(ctx); err == nil {
+			w.set(true)
+			err := hold(ctx, conn)
+			w.set(false)
+			if ctx.Err() == nil {
+				w.log.Warn("lost the bridge", "socket", w.socket, "err", err)
+			}
+			lost = time.Now()
+		}
+		wait := reconnectFast
+		if time.Since(lost) > slowAfter {
+			wait = reconnectSlow
+		}
+		select {
+		case <-ctx.Done():
+		case <-w.kick:
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (w *ofWatch) set(up bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.epoch = 0
+	if up {
+		w.last++
+		w.epoch = w.last
+	}
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// current returns the epoch, 0 while there is no connection, and a channel that is closed when it changes.
+func (w *ofWatch) current() (uint64, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.epoch, w.changed
+}
+
+// up waits for a connection.
+func (w *ofWatch) up(ctx context.Context) (uint64, error) {
+	for {
+		epoch, changed := w.current()
+		if epoch != 0 {
+			return epoch, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("connect to bridge at %s: %w: %w", w.socket, ctx.Err(), errdefs.ErrUnavailable)
+		case <-changed:
+		}
+	}
+}
+
+// dial connects, agrees on the version and sets the bridge's fragment mode, which dies with the bridge too.
+func (w *ofWatch) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
+	if !w.allowed(ctx) {
+		return nil, fmt.Errorf("bridge at %s: %w", w.socket, errdefs.ErrNotFound)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", w.socket)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { expire(conn) })
+	err = handshake(conn)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, closeWith(conn, err)
+	}
+	return conn, nil
+}
+
+// expire ends the reads and writes of a connection. One that takes no deadline is closed already.
+func expire(conn net.Conn) { _ = conn.SetDeadline(time.Unix(1, 0)) }
+
+func closeWith(c io.Closer, err error) error {
+	if cerr := c.Close(); cerr != nil {
+		return fmt.Errorf("%w; close: %w", err, cerr)
+	}
+	return err
+}
+
+func handshake(conn net.Conn) error {
+	if err := send(conn, ofHello, 1, nil); err != nil {
+		return err
+	}
+	kind, _, _, err := receive(conn)
+	if err != nil {
+		return err
+	}
+	if kind != ofHello {
+		return fmt.Errorf("openflow handshake: message type %d: %w", kind, errdefs.ErrUnavailable)
+	}
+	config := binary.BigEndian.AppendUint16(nil, fragNXMatch)
+	config = binary.BigEndian.AppendUint16(config, 0) // bytes of a missed packet to send to us: none
+	return send(conn, ofSetConfig, 2, config)
+}
+
+// hold answers the switch's echo requests until the connection or ctx ends.
+func hold(ctx context.Context, conn net.Conn) error {
+	stop := context.AfterFunc(ctx, func() { expire(conn) })
+	defer stop()
+	for {
+		kind, xid, body, err := receive(conn)
+		if err == nil && kind == ofEchoRequest {
+			err = send(conn, ofEchoReply, xid, body)
+		}
+		if err != nil {
+			return closeWith(conn, err)
+		}
+	}
+}
+
+func send(w io.Writer, kind uint8, xid uint32, body []byte) error {
+	msg := append([]byte{ofVersion, kind}, make([]byte, ofHeaderLen-2)...)
+	binary.BigEndian.PutUint16(msg[2:], uint16(ofHeaderLen+len(body)))
+	binary.BigEndian.PutUint32(msg[4:], xid)
+	_, err := w.Write(append(msg, body...))
+	return err
+}
+
+func receive(r io.Reader) (kind uint8, xid uint32, body []byte, err error) {
+	var head [ofHeaderLen]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, 0, nil, err
+	}
+	length := binary.BigEndian.Uint16(head[2:])
+	if length < ofHeaderLen {
+		return 0, 0, nil, fmt.Errorf("openflow message of %d bytes: %w", length, errdefs.ErrUnavailable)
+	}
+	body = make([]byte, length-ofHeaderLen)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return 0, 0, nil, err
+	}
+	return head[1], binary.BigEndian.Uint32(head[4:]), body, nil
+}

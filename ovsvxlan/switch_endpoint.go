@@ -1,0 +1,96 @@
+package ovsvxlan
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// ApplyEndpoint connects a local endpoint by its host device. When it returns the endpoint's flows are in place and
+// ovs-vswitchd has opened the device.
+func (s *Switch) ApplyEndpoint(ctx context.Context, e LocalEndpoint) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.indexDevice(e.Interface); err != nil {
+		return err
+	}
+	var (
+		objects []Object
+		keys    = []string{e.Interface}
+	)
+	err := s.change(func(m *desired) error {
+		if n := m.networks[e.Network]; n != nil {
+			if old, ok := n.endpoints[e.ID]; ok && old.Interface != e.Interface {
+				keys = append(keys, old.Interface)
+			}
+		}
+		var err error
+		if objects, err = m.setEndpoint(e); err != nil {
+			return err
+		}
+		return s.lockedProgram(m, objects)
+	})
+	if err != nil {
+		return err
+	}
+	if err := both(
+		func() error { return s.flows.apply(ctx, objects) },
+		func() error { return s.ports.do(ctx, keys...) },
+	); err != nil {
+		return fmt.Errorf("apply endpoint %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+// RemoveEndpoint disconnects a local endpoint and forgets its connections. Its device may be gone already.
+func (s *Switch) RemoveEndpoint(ctx context.Context, network, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var (
+		e       LocalEndpoint
+		objects []Object
+		known   bool
+		zone    uint16
+	)
+	err := s.change(func(m *desired) error {
+		zone = m.zones[network]
+		e, objects, known = m.dropEndpoint(network, id)
+		delete(s.indexes, e.Interface)
+		return s.lockedProgram(m, objects)
+	})
+	if err != nil {
+		return err
+	}
+	ports := []string{e.Interface}
+	if !known { // perhaps of an earlier process, or of a call that failed half-way
+		if ports, err = s.rows.portsOf(ctx, endpointKey, id); err != nil {
+			return fmt.Errorf("remove endpoint %s: %w", id, err)
+		}
+	}
+	if err := both(
+		func() error { return s.removeFlows(ctx, objects, zone, e.Addrs) },
+		func() error { return s.ports.do(ctx, ports...) },
+	); err != nil {
+		return fmt.Errorf("remove endpoint %s: %w", id, err)
+	}
+	return nil
+}
+
+// removeFlows takes objects off the bridge, and then the connections of addrs, which would outlive their flows.
+func (s *Switch) removeFlows(ctx context.Context, objects []Object, zone uint16, addrs []netip.Addr) error {
+	if err := s.flows.apply(ctx, objects); err != nil {
+		return err
+	}
+	for _, addr := range addrs {
+		field := "ct_nw_src="
+		if addr.Is6() {
+			field = "ct_ipv6_src="
+		}
+		if err := s.flushZone(ctx, zone, field+addr.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
