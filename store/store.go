@@ -27,7 +27,8 @@ var (
 // revision that List returned.
 var ErrCompacted = errors.New("revision compacted")
 
-// Rev is a store's revision: one number for the whole store that grows with every commit. 0 is before the first.
+// Rev is a store's revision: one number for the whole store that grows with every commit that changes something. 0 is
+// before the first.
 type Rev int64
 
 // Record is one key with its value.
@@ -70,7 +71,8 @@ type Op struct {
 // Put writes a lasting value.
 func Put(key string, value []byte) Op { return Op{Key: key, Value: value} }
 
-// PutLeased writes a value that vanishes when l ends.
+// PutLeased writes a value that vanishes when l ends, unless it is put again without l by then. The commit is ErrNotFound
+// if l has ended and ErrInvalid if another store granted it.
 func PutLeased(key string, value []byte, l Lease) Op { return Op{Key: key, Value: value, Lease: l} }
 
 // Delete removes a key; an absent one is no error.
@@ -79,8 +81,9 @@ func Delete(key string) Op { return Op{Key: key, Delete: true} }
 // DeletePrefix removes every key under prefix, which ends in "/".
 func DeletePrefix(prefix string) Op { return Op{Key: prefix, Delete: true, Prefix: true} }
 
-// Event is one change seen by a Watch. A watch may also deliver an Event with an empty Key: no change, but everything up
-// to Rev has been seen.
+// Event is one change seen by a Watch. All changes of a commit have its Rev and come one after another. A watch may also
+// deliver an Event with an empty Key, between two commits and never inside one: no change, but everything up to Rev has
+// been seen. Both stores of libcnm do so after changes, so a watcher can act on a commit as a whole.
 type Event struct {
 	Record  // for a delete: Key and the deleting Rev
 	Deleted bool
@@ -95,8 +98,13 @@ type Store interface {
 	Get(ctx context.Context, key string) (Record, error)
 	// List returns all records under prefix in key order, and the revision they are the state of.
 	List(ctx context.Context, prefix string) ([]Record, Rev, error)
-	// Commit applies all ops if all guards hold, else nothing (ErrConflict). It is durable when it returns. No two
-	// ops may touch one key, and a store may refuse more than 100 guards and ops.
+	// Commit applies all ops if all guards hold, else nothing (ErrConflict). It is durable when it returns, with the
+	// revision its changes have, or the store's if they are none. No two ops may touch one key; MaxOps and MaxBytes
+	// limit it.
+	//
+	// After ErrUnavailable the outcome may be unknown: the commit can have happened, or happen yet. To find out, repeat
+	// it. One that creates or changes a guarded key cannot happen twice: the repetition is ErrConflict if it did
+	// happen, and the key then holds the caller's own value.
 	Commit(ctx context.Context, guards []Guard, ops ...Op) (Rev, error)
 	// Watch yields the changes under prefix made after the revision, in order, each once. It reconnects by itself
 	// and ends only with an error: the context's, ErrCompacted or ErrClosed. The sequence is for one use.

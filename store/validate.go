@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The limits every store has. They are etcd's (128 operations, 1.5 MiB a request) with room for what surrounds the data,
@@ -149,4 +150,20 @@ func (g Guard) Check(found Rev) error {
 		differs = fmt.Sprintf("was changed by revision %d after revision %d", found, g.Rev)
 	}
 	return fmt.Errorf("%s %s: %w", g.Key, differs, ErrConflict)
+}
+
+// CheckWatch returns ErrInvalid unless a Watch can start there.
+func CheckWatch(prefix string, after Rev) error {
+	if after < 0 {
+		return fmt.Errorf("watch %q: revision %d is negative: %w", prefix, after, ErrInvalid)
+	}
+	return CheckPrefix(prefix)
+}
+
+// CheckTTL returns ErrInvalid for a lease that would be too short to keep alive.
+func CheckTTL(ttl time.Duration) error {
+	if ttl < time.Second {
+		return fmt.Errorf("lease of %v: the shortest is %v: %w", ttl, time.Second, ErrInvalid)
+	}
+	return nil
 }

@@ -1,0 +1,207 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+const (
+	lockTimeout = time.Second // a process that is ending needs a moment to let go of the file
+	lockRetry   = 20 * time.Millisecond
+)
+
+// Open opens the store in the file at path, and creates it, mode 0600, and its directory, mode 0700, when they do not
+// exist. Records of leases that the last process did not end are deleted.
+//
+// It returns ErrInUse when another process has the file open, ErrUnsupported when a newer version wrote it, ErrDamaged
+// when it is not what was written, and ErrUnavailable for what the file system refuses. An existing file is only changed
+// once it has been verified.
+func Open(ctx context.Context, path string) (*Store, error) {
+	s, err := open(ctx, path, historySize)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, path string, history int) (*Store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := openFile(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := verifyFile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	s := &Store{path: path, file: f, leases: map[*lease]struct{}{}}
+	if err := s.guard(func() (err error) { s.db, err = openDB(f); return err }); err != nil {
+		return nil, errors.Join(unavailable(err), closeFile(f))
+	}
+	st, err := s.verifyRecords()
+	if err == nil {
+		s.history = newHistory(st.rev, history)
+		s.writer = startWriter(s, st.rev)
+		if st.leased > 0 {
+			_, err = s.writer.submit(ctx, func(t *txn) error { return t.endLeases(0) })
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.abort())
+	}
+	return s, nil
+}
+
+// abort undoes a failed open.
+func (s *Store) abort() error {
+	var err error
+	if s.writer != nil {
+		err = s.writer.close()
+	}
+	if s.broken.Load() != nil {
+		return errors.Join(err, s.file.Close())
+	}
+	return errors.Join(err, s.db.Close())
+}
+
+// openFile returns the locked, existing file at path, which it creates if necessary.
+func openFile(ctx context.Context, path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		switch {
+		case err == nil:
+			if err := lock(ctx, f); err != nil {
+				return nil, errors.Join(err, f.Close())
+			}
+			return f, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, unavailable(err)
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		}
+		if err := create(path); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+}
+
+// lock takes the file's lock, which is also bbolt's.
+func lock(ctx context.Context, f *os.File) error {
+	retry := time.NewTicker(lockRetry)
+	defer retry.Stop()
+	timeout := time.NewTimer(lockTimeout)
+	defer timeout.Stop()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return unavailable(fmt.Errorf("lock: %w", err))
+		}
+		select {
+		case <-retry.C:
+		case <-timeout.C:
+			return fmt.Errorf("locked by another process: %w", errdefs.ErrInUse)
+		case <-ctx.Done():
+			return fmt.Errorf("locked by another process: %w: %w", ctx.Err(), errdefs.ErrInUse)
+		}
+	}
+}
+
+// create makes an empty store at path in one step: a crash leaves no file or a whole one, so that a file which is not
+// whole is known to be damaged. It is no error if another process was faster.
+func create(path string) (err error) {
+	dir, base := filepath.Split(path)
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	// What a crash left. If it is another process's that is just creating the same store, its link fails and it tries again.
+	stale, err := filepath.Glob(filepath.Join(dir, "."+base+".new-*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range stale {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.CreateTemp(dir, "."+base+".new-*")
+	if err != nil {
+		return err
+	}
+	tmp := f.Name()
+	defer func() {
+		if rmErr := os.Remove(tmp); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
+			err = errors.Join(err, rmErr)
+		}
+	}()
+	db, err := openDB(f)
+	if err != nil {
+		return errors.Join(err, closeFile(f))
+	}
+	if err := errors.Join(db.Update(initialize), db.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func initialize(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{metaBucket, recordsBucket, leasedBucket} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(metaBucket)
+	return errors.Join(
+		meta.Put(schemaKey, encodeUint(schemaKey, schema)),
+		meta.Put(stateKey, state{}.encode(stateKey)),
+	)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// openDB gives f to bbolt, which closes it with the database. If openDB fails f may be closed already.
+func openDB(f *os.File) (*bbolt.DB, error) {
+	return bbolt.Open(f.Name(), 0o600, &bbolt.Options{
+		Timeout:      lockTimeout,
+		FreelistType: bbolt.FreelistMapType,
+		NoStatistics: true,
+		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return f, nil },
+	})
+}
+
+func closeFile(f *os.File) error {
+	if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func unavailable(err error) error {
+	if errors.Is(err, errdefs.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
+}
