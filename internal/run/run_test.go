@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,11 +109,16 @@ func TestOutputKillsTheWholeGroup(t *testing.T) {
 		t.Errorf("%v, want context.Canceled", err)
 	}
 	testutil.Eventually(t, 10*time.Second, func() error {
-		stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
-		if err != nil || strings.Contains(string(stat), ") Z ") { // gone, or dead and waiting for its reaper
+		switch stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat")); {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH):
 			return nil
+		case err != nil:
+			return err
+		case strings.Contains(string(stat), ") Z "): // dead, waiting for its reaper
+			return nil
+		default:
+			return fmt.Errorf("process %s still runs: %s", pid, stat)
 		}
-		return fmt.Errorf("process %s still runs: %s", pid, stat)
 	})
 }
 
