@@ -1,0 +1,246 @@
+package libcnm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/internal/keyed"
+	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/store"
+	"github.com/libcnm/libcnm/store/etcd"
+	"github.com/libcnm/libcnm/store/local"
+)
+
+// undoTimeout bounds what is done after a call failed or its context ended: taking back what it had begun.
+const undoTimeout = 10 * time.Second
+
+// NetworkController is the entry to libcnm: one per node and data directory. All methods, and those of the objects it
+// hands out, are safe for concurrent use. Calls about different endpoints run in parallel.
+type NetworkController struct {
+	log    *slog.Logger
+	runDir string
+	pools  []AddressPool // of both families
+	node   nodeRecord
+	// rebooted: the kernel is another than that of the controller before. Set by New only.
+	rebooted bool
+	check    time.Duration
+	drivers  map[string]*driverHost
+
+	local   store.Store
+	cluster store.Store // the local one when the cluster is this node
+	lock    *os.File    // on the run directory
+	links   *link.Handle
+	closers []func() error // what New opened, in that order
+
+	state  *hostState
+	allocs allocators
+	peers  nodeDirectory
+	queue  keyed.Queue
+	wake   chan string // reasons to reconcile; buffered, one is enough
+
+	background context.Context // of the controller's own goroutines; ends with Close
+	cancel     context.CancelFunc
+	tasks      sync.WaitGroup // those goroutines
+
+	mu     sync.Mutex // guards closed and additions to calls
+	closed bool
+	calls  sync.WaitGroup // public methods in progress
+}
+
+// New opens the stores, brings the host into the state they describe, and follows the cluster from then on. What a
+// controller before it left behind, however it ended, is adopted or removed; traffic of endpoints that are joined is
+// not disturbed.
+//
+// It fails with ErrInUse when another controller uses the data or run directory or, in the cluster, the node's name,
+// and with ErrUnavailable when a store does not answer; nothing has been changed then.
+func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) {
+	defer wrap(&err, "new controller", "")
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c := &NetworkController{
+		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, state: newHostState(), wake: make(chan string, 1),
+	}
+	c.background, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.shutdown())
+		}
+	}()
+	if err := c.openDirs(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := c.identify(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if c.pools = cfg.pools; c.pools == nil {
+		if c.pools, err = c.defaultPools(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.openCluster(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := c.openDrivers(cfg); err != nil {
+		return nil, err
+	}
+	if err := c.restore(ctx); err != nil {
+		return nil, err
+	}
+	c.tasks.Go(c.maintain)
+	return c, nil
+}
+
+// openDirs makes the directories, takes the lock on the run directory and opens the local store.
+func (c *NetworkController) openDirs(ctx context.Context, cfg *config) error {
+	for _, dir := range []string{cfg.dataDir, cfg.runDir, c.namespaceDir(), c.sandboxDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make directory: %w: %w", err, ErrUnavailable)
+		}
+	}
+	lock, err := lockDir(cfg.runDir)
+	if err != nil {
+		return err
+	}
+	c.lock = lock
+	c.closers = append(c.closers, lock.Close)
+
+	db, err := local.Open(ctx, filepath.Join(cfg.dataDir, "libcnm.db"))
+	if err != nil {
+		return err
+	}
+	c.local = db
+	c.closers = append(c.closers, db.Close)
+
+	c.links, err = link.Open(nil)
+	if err != nil {
+		return err
+	}
+	c.closers = append(c.closers, c.links.Close)
+	return nil
+}
+
+// openCluster connects to the shared store and takes the node's name in it.
+func (c *NetworkController) openCluster(ctx context.Context, cfg *config) error {
+	switch {
+	case cfg.cluster != nil:
+		c.cluster = cfg.cluster
+	case cfg.etcd != nil:
+		s, err := etcd.New(ctx, *cfg.etcd)
+		if err != nil {
+			return err
+		}
+		c.cluster = s
+		c.closers = append(c.closers, s.Close)
+	default:
+		c.cluster = c.local
+		return nil
+	}
+	return c.register(ctx)
+}
+
+// openDrivers makes the built-in drivers and those of WithDriver known.
+func (c *NetworkController) openDrivers(cfg *config) error {
+	c.drivers = make(map[string]*driverHost)
+	builtin, err := c.builtinDrivers(cfg)
+	if err != nil {
+		return err
+	}
+	given := make(map[string]bool)
+	for _, d := range cfg.drivers {
+		if name := d.Info().Name; given[name] {
+			return fmt.Errorf("driver %s is given twice: %w", name, ErrInvalid)
+		}
+		given[d.Info().Name] = true
+	}
+	for _, d := range builtin {
+		if !given[d.Info().Name] {
+			c.drivers[d.Info().Name] = newDriverHost(d)
+		}
+	}
+	for _, d := range cfg.drivers {
+		c.drivers[d.Info().Name] = newDriverHost(d)
+	}
+	return nil
+}
+
+// driver finds a driver by the name users write.
+func (c *NetworkController) driver(name string) (*driverHost, error) {
+	if h := c.drivers[name]; h != nil {
+		return h, nil
+	}
+	known := slices.Sorted(maps.Keys(c.drivers))
+	return nil, fmt.Errorf("driver %s: %w (there are %s)", printable(name), ErrNotFound, strings.Join(known, ", "))
+}
+
+// storeOf is where the driver's networks are kept.
+func (c *NetworkController) storeOf(h *driverHost) store.Store {
+	if h.info.Scope == drivers.ScopeCluster {
+		return c.cluster
+	}
+	return c.local
+}
+
+// stores returns each store once, the local one first.
+func (c *NetworkController) stores() []store.Store {
+	if c.cluster == c.local {
+		return []store.Store{c.local}
+	}
+	return []store.Store{c.local, c.cluster}
+}
+
+// enter starts a public method. The controller's Close waits for the returned function.
+func (c *NetworkController) enter() (exit func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, fmt.Errorf("controller: %w", ErrClosed)
+	}
+	c.calls.Add(1)
+	return c.calls.Done, nil
+}
+
+// Close stops the controller: it waits for the calls in progress, ends its goroutines and releases its stores and
+// directories. The data plane keeps running, and a new controller takes it over. A second Close does nothing.
+func (c *NetworkController) Close() (err error) {
+	defer wrap(&err, "close controller", "")
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	c.mu.Unlock()
+	c.calls.Wait()
+	return c.shutdown()
+}
+
+func (c *NetworkController) shutdown() error {
+	c.cancel()
+	c.tasks.Wait()
+	var errs []error
+	for _, h := range c.drivers {
+		errs = append(errs, h.Close())
+	}
+	for _, closer := range slices.Backward(c.closers) {
+		errs = append(errs, closer())
+	}
+	return errors.Join(errs...)
+}
+
+func (c *NetworkController) namespaceDir() string { return filepath.Join(c.runDir, "netns") }
+func (c *NetworkController) sandboxDir() string   { return filepath.Join(c.runDir, "sandboxes") }

@@ -1,0 +1,371 @@
+package libcnm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/ipam"
+	"github.com/libcnm/libcnm/store"
+)
+
+// Endpoint is a handle on an endpoint: a sandbox's attachment to one network. Its name and addresses are its own from
+// CreateEndpoint to Delete, joined or not.
+type Endpoint struct {
+	network *Network
+	id      drivers.EndpointID
+	name    string
+
+	mu   sync.Mutex // guards last
+	last *stored[endpointRecord]
+}
+
+// EndpointInfo describes an endpoint. The last four fields are zero for one that is not joined; Interface, MTU and
+// Gateway also when it is joined on another node.
+type EndpointInfo struct {
+	Addresses []netip.Prefix   // with the length of their subnets; none for drivers without addresses
+	MAC       net.HardwareAddr // nil for drivers without addresses
+	Aliases   []string
+	Gateway   []netip.Addr // the network's first hops, at most one of each family
+	MTU       int          // of the interface, in bytes
+	Interface string       // in the sandbox; empty for drivers that make none
+	Node      string       // where it is joined
+	Sandbox   string       // the ID of the sandbox it is joined to
+}
+
+func (n *Network) endpoint(s *stored[endpointRecord]) *Endpoint {
+	return &Endpoint{network: n, id: s.value.ID, name: s.value.Name, last: s}
+}
+
+// ID returns the endpoint's identity: 32 hexadecimal digits, never reused.
+func (e *Endpoint) ID() string { return string(e.id) }
+
+// Name returns the name the endpoint was made with.
+func (e *Endpoint) Name() string { return e.name }
+
+// Network returns the network that the endpoint belongs to.
+func (e *Endpoint) Network() *Network { return e.network }
+
+// Info returns what this node knows of the endpoint, without asking a store: the present state when it is joined here,
+// else that of the last call that read or changed it through this handle.
+func (e *Endpoint) Info() EndpointInfo {
+	_, a := e.network.c.state.attached(e.id)
+	rec := a.ep
+	if rec == nil {
+		rec = &e.snapshot().value
+	}
+	info := EndpointInfo{
+		Addresses: slices.Clone(rec.Addrs), MAC: rec.MAC.HardwareAddr(), Aliases: slices.Clone(rec.Aliases),
+	}
+	if rec.Join != nil {
+		info.Node, info.Sandbox = rec.Join.Node, rec.Join.Sandbox
+	}
+	if a.ready {
+		info.Interface, info.MTU, info.Gateway = a.made.Interface, a.made.MTU, slices.Clone(a.made.Gateways)
+	}
+	return info
+}
+
+func (e *Endpoint) snapshot() *stored[endpointRecord] {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last
+}
+
+func (e *Endpoint) remember(s *stored[endpointRecord]) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s.rev() > e.last.rev() {
+		e.last = s
+	}
+}
+
+// refresh reads the endpoint's record.
+func (e *Endpoint) refresh(ctx context.Context) (*stored[endpointRecord], error) {
+	s, err := e.network.readEndpoint(ctx, e.id)
+	if err != nil {
+		return nil, err
+	}
+	e.remember(s)
+	return s, nil
+}
+
+// CreateEndpoint makes an endpoint in the network and gives it its addresses: one transaction of the store, and nothing
+// else. It touches no kernel object; Join does.
+//
+// The name is unique in the network, and so are addresses and MAC (ErrExists). A subnet without a free address is
+// ErrExhausted; the text says its size and how many are used. An address that was just freed is given out again only
+// when no other is left.
+func (n *Network) CreateEndpoint(ctx context.Context, name string, opts ...EndpointOption) (_ *Endpoint, err error) {
+	defer wrap(&err, "create endpoint", name)
+	exit, err := n.c.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer exit()
+	if err := checkName("endpoint name", name); err != nil {
+		return nil, err
+	}
+	var cfg endpointConfig
+	if err := apply(&cfg, opts); err != nil {
+		return nil, err
+	}
+	info := n.host.info
+	switch {
+	case !info.Addressing && (len(cfg.addrs) > 0 || !cfg.mac.IsZero()):
+		return nil, fmt.Errorf("endpoints of driver %s have no addresses: %w", info.Name, ErrUnsupported)
+	case !info.Ports && len(cfg.ports) > 0:
+		return nil, fmt.Errorf("driver %s publishes no ports: %w", info.Name, ErrUnsupported)
+	}
+	s, err := n.recordEndpoint(ctx, name, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	return n.endpoint(s), nil
+}
+
+// recordEndpoint commits a new endpoint, choosing again as long as others take what it chose.
+func (n *Network) recordEndpoint(ctx context.Context, name string, cfg *endpointConfig) (*stored[endpointRecord], error) {
+	alloc, err := n.c.allocs.of(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.readWanted(ctx, alloc, cfg.addrs); err != nil {
+		return nil, err
+	}
+	reread := false
+	for attempt := 0; ; attempt++ {
+		picks, err := alloc.choose(cfg.addrs, attempt)
+		if errors.Is(err, ErrExhausted) && !reread {
+			// The view may be behind those who free addresses elsewhere.
+			reread = true
+			if _, err := alloc.reload(ctx, n); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s, err := n.tryEndpoint(ctx, name, cfg, picks)
+		if err == nil {
+			for _, p := range picks {
+				if err := alloc.learn(ipam.Claim{Addr: p.Addr, State: ipam.Owned, Rev: int64(s.rev())}); err != nil {
+					return nil, err
+				}
+			}
+			return s, nil
+		}
+		alloc.release(picks)
+		if !errors.Is(err, ErrConflict) {
+			return nil, err
+		}
+		if err := n.explainEndpointConflict(ctx, alloc, name, cfg, picks); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// readWanted brings the view up to date on addresses that were asked for, so that none is refused for having been in
+// use a moment ago.
+func (n *Network) readWanted(ctx context.Context, alloc *allocator, addrs []netip.Addr) error {
+	for _, addr := range addrs {
+		if err := n.relearn(ctx, alloc, addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// relearn reads one claim into the view.
+func (n *Network) relearn(ctx context.Context, alloc *allocator, addr netip.Addr) error {
+	raw, err := n.store().Get(ctx, keyClaim(n.rec.ID, addr))
+	if errors.Is(err, ErrNotFound) {
+		// An absent claim has no revision to learn it by. If the view has one, only a listing corrects it.
+		if alloc.sees(addr) {
+			_, err := alloc.reload(ctx, n)
+			return err
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	claim, err := readClaim(raw)
+	if err != nil {
+		return err
+	}
+	return alloc.learn(claim)
+}
+
+// tryEndpoint commits the endpoint once.
+func (n *Network) tryEndpoint(ctx context.Context, name string, cfg *endpointConfig, picks []pick) (*stored[endpointRecord], error) {
+	ep := endpointRecord{
+		Version: recordVersion, ID: drivers.EndpointID(newID()), Network: n.rec.ID, Name: name,
+		MAC: cfg.mac, Aliases: cfg.aliases,
+	}
+	for _, p := range picks {
+		ep.Addrs = append(ep.Addrs, netip.PrefixFrom(p.Addr, n.rec.Subnets[p.pool].Prefix.Bits()))
+	}
+	if n.host.info.Addressing && ep.MAC.IsZero() {
+		ep.MAC = ipam.MAC(string(ep.ID))
+	}
+	var b batch
+	b.guard(store.Exists(keyNetwork(n.rec.ID)))
+	b.create(put(keyEndpoint(n.rec.ID, ep.ID), ep))
+	b.create(ref(keyEndpointName(n.rec.ID, name), string(ep.ID)))
+	if !ep.MAC.IsZero() {
+		b.create(ref(keyMAC(n.rec.ID, ep.MAC), string(ep.ID)))
+	}
+	b.claim(n.rec.ID, ep.ID, picks)
+	if b.err != nil {
+		return nil, b.err
+	}
+	rev, err := n.store().Commit(ctx, b.guards, b.ops...)
+	if err != nil {
+		return nil, err
+	}
+	return &stored[endpointRecord]{value: ep, raw: store.Record{Key: keyEndpoint(n.rec.ID, ep.ID), Rev: rev}}, nil
+}
+
+// explainEndpointConflict finds what stood in the way of a commit; nil when another try can succeed.
+func (n *Network) explainEndpointConflict(ctx context.Context, alloc *allocator, name string, cfg *endpointConfig, picks []pick) error {
+	st := n.store()
+	if _, err := st.Get(ctx, keyNetwork(n.rec.ID)); errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("network %s was deleted: %w", n.rec.Name, ErrNotFound)
+	} else if err != nil {
+		return err
+	}
+	switch _, err := st.Get(ctx, keyEndpointName(n.rec.ID, name)); {
+	case err == nil:
+		return fmt.Errorf("an endpoint of that name in network %s: %w", n.rec.Name, ErrExists)
+	case !errors.Is(err, ErrNotFound):
+		return err
+	}
+	if !cfg.mac.IsZero() {
+		switch id, err := follow(ctx, st, keyMAC(n.rec.ID, cfg.mac)); {
+		case err == nil:
+			return fmt.Errorf("MAC address %s belongs to endpoint %s: %w", cfg.mac, n.describeEndpoint(ctx, id), ErrExists)
+		case !errors.Is(err, ErrNotFound):
+			return err
+		}
+	}
+	for _, p := range picks {
+		if err := n.relearn(ctx, alloc, p.Addr); err != nil {
+			return err
+		}
+		if p.static {
+			if err := n.refuseTaken(ctx, p.Addr); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refuseTaken names the owner of an address that was asked for.
+func (n *Network) refuseTaken(ctx context.Context, addr netip.Addr) error {
+	raw, err := n.store().Get(ctx, keyClaim(n.rec.ID, addr))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	claim, err := decode[claimRecord](raw)
+	if err != nil {
+		return err
+	}
+	if owner := claim.value.Endpoint; owner != "" {
+		return fmt.Errorf("address %s belongs to endpoint %s: %w", addr, n.describeEndpoint(ctx, string(owner)), ErrExists)
+	}
+	return nil
+}
+
+// describeEndpoint names an endpoint in an error text: by its name if that can be read.
+func (n *Network) describeEndpoint(ctx context.Context, id string) string {
+	s, err := n.readEndpoint(ctx, drivers.EndpointID(id))
+	if err != nil {
+		return id
+	}
+	return s.value.Name
+}
+
+// Delete removes the endpoint and frees its name and addresses, in one transaction. One that is joined is ErrInUse,
+// unless WithForce is given.
+func (e *Endpoint) Delete(ctx context.Context, opts ...DeleteOption) (err error) {
+	defer wrap(&err, "delete endpoint", e.name)
+	exit, err := e.network.c.enter()
+	if err != nil {
+		return err
+	}
+	defer exit()
+	var cfg deleteConfig
+	if err := apply(&cfg, opts); err != nil {
+		return err
+	}
+	release, err := e.network.c.queue.Lock(ctx, endpointTurn(e.id))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if cfg.force {
+		if a, _ := e.network.c.state.attached(e.id); a != nil {
+			if err := e.network.c.leave(ctx, e, a); err != nil {
+				return err
+			}
+		}
+	}
+	return e.unrecord(ctx, cfg.force)
+}
+
+// unrecord takes the endpoint and its claims out of the store.
+func (e *Endpoint) unrecord(ctx context.Context, force bool) error {
+	n := e.network
+	for attempt := 0; ; attempt++ {
+		s, err := e.refresh(ctx)
+		if err != nil {
+			return err
+		}
+		ep := &s.value
+		if ep.Join != nil && !force {
+			return fmt.Errorf("it is joined to sandbox %s on node %s: %w", ep.Join.Sandbox, ep.Join.Node, ErrInUse)
+		}
+		g, err := s.unchanged()
+		if err != nil {
+			return err
+		}
+		var b batch
+		b.guard(g)
+		b.op(store.Delete(keyEndpoint(ep.Network, ep.ID)))
+		b.op(store.Delete(keyEndpointName(ep.Network, ep.Name)))
+		if !ep.MAC.IsZero() {
+			b.op(store.Delete(keyMAC(ep.Network, ep.MAC)))
+		}
+		if ep.Join != nil {
+			b.op(store.Delete(keyMember(ep.Join.Node, ep.Network, ep.ID)))
+		}
+		b.free(ep.Network, ep.addresses())
+		alloc := n.c.allocs.known(ep.Network)
+		var forgotten []ipam.Claim
+		if alloc != nil && attempt == 0 {
+			forgotten = b.prune(ep.Network, alloc)
+		}
+		if b.err != nil {
+			return b.err
+		}
+		rev, err := n.store().Commit(ctx, b.guards, b.ops...)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil || alloc == nil {
+			return err
+		}
+		return alloc.freed(ep.addresses(), forgotten, rev)
+	}
+}

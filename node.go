@@ -1,0 +1,215 @@
+package libcnm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/libcnm/libcnm/store"
+)
+
+const (
+	// nodeTTL is how long a node that no longer answers keeps its name, and its peers their flows to it. Long enough
+	// for an etcd election and a short partition, short enough that a dead node's traffic is not sent nowhere for long.
+	nodeTTL = 30 * time.Second
+	// registerRetry is the pause between attempts to take the node's name again after the lease was lost.
+	registerRetry = time.Second
+)
+
+// lockDir takes the lock that keeps two controllers from managing one set of namespaces. It ends with the process.
+func lockDir(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock run directory: %w: %w", err, ErrUnavailable)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		class := ErrUnavailable
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			class = ErrInUse
+		}
+		return nil, errors.Join(fmt.Errorf("run directory %s is locked by another controller: %w: %w", dir, err, class), f.Close())
+	}
+	return f, nil
+}
+
+// identify finds out who this node is: its name and address, and the identity that its data directory carries, by which
+// it recognises its own records in the cluster after a restart.
+func (c *NetworkController) identify(ctx context.Context, cfg *config) error {
+	c.node = nodeRecord{Version: recordVersion, Name: cfg.nodeName, VTEP: cfg.underlay, Release: release()}
+	if c.node.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("name of this node: %w: %w", err, ErrUnavailable)
+		}
+		if err := checkName("host name, as the node's name", host); err != nil {
+			return err
+		}
+		c.node.Name = host
+	}
+	if err := c.findUnderlay(ctx); err != nil {
+		return err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("boot id of this node: %w: %w", err, ErrUnavailable)
+	}
+	c.node.Boot = strings.TrimSpace(string(boot))
+
+	raw, err := c.local.Get(ctx, keyNode)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		c.node.Instance = newID()
+	case err != nil:
+		return err
+	default:
+		known, err := decode[identityRecord](raw)
+		if err != nil {
+			return err
+		}
+		if known.newer {
+			return fmt.Errorf("data directory was used by a newer version of libcnm: %w", ErrUnsupported)
+		}
+		c.node.Instance = known.value.Instance
+		c.rebooted = known.value.Boot != c.node.Boot
+		return nil
+	}
+	return c.rememberBoot(ctx)
+}
+
+// rememberBoot records this node's identity. That the host was rebooted is forgotten only when all that follows from it
+// has been done.
+func (c *NetworkController) rememberBoot(ctx context.Context) error {
+	op, err := put(keyNode, identityRecord{Version: recordVersion, Instance: c.node.Instance, Boot: c.node.Boot})
+	if err != nil {
+		return err
+	}
+	_, err = c.local.Commit(ctx, nil, op)
+	c.rebooted = c.rebooted && err != nil
+	return err
+}
+
+// findUnderlay completes the node's tunnel address and MTU. A host without a default route has neither, which only
+// matters to drivers that tunnel; they say so.
+func (c *NetworkController) findUnderlay(ctx context.Context) error {
+	addr, mtu := c.node.VTEP, 0
+	var err error
+	if addr.IsValid() {
+		mtu, err = c.links.MTUOf(ctx, addr)
+	} else {
+		addr, mtu, err = c.links.DefaultRouteAddr(ctx)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err != nil && c.node.VTEP.IsValid() {
+		return fmt.Errorf("underlay address %s is on no interface of this host: %w", c.node.VTEP, ErrInvalid)
+	}
+	c.node.VTEP, c.node.MTU = addr, mtu
+	return nil
+}
+
+// register takes the node's name in the cluster for as long as this process lives.
+func (c *NetworkController) register(ctx context.Context) error {
+	leaser, ok := c.cluster.(store.Leaser)
+	if !ok {
+		return fmt.Errorf("cluster store %T has no leases: %w", c.cluster, ErrUnsupported)
+	}
+	lease, err := c.claimNode(ctx, leaser)
+	if err != nil {
+		return err
+	}
+	c.tasks.Go(func() { c.stayRegistered(leaser, lease) })
+	return nil
+}
+
+// claimNode writes the node's record, over an earlier one of the same data directory only.
+func (c *NetworkController) claimNode(ctx context.Context, leaser store.Leaser) (store.Lease, error) {
+	key := keyNodeRecord(c.node.Name)
+	value, err := encode(key, c.node)
+	if err != nil {
+		return nil, err
+	}
+	guard := store.Absent(key)
+	raw, err := c.cluster.Get(ctx, key)
+	if err == nil {
+		other, err := decode[nodeRecord](raw)
+		if err != nil {
+			return nil, err
+		}
+		if other.value.Instance != c.node.Instance {
+			return nil, fmt.Errorf("node name %s belongs to a controller with another data directory, at %s: %w",
+				c.node.Name, other.value.VTEP, ErrInUse)
+		}
+		guard = store.Unchanged(raw)
+	} else if !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	lease, err := leaser.Grant(ctx, nodeTTL)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.cluster.Commit(ctx, []store.Guard{guard}, store.PutLeased(key, value, lease))
+	if err == nil {
+		return lease, nil
+	}
+	if errors.Is(err, ErrConflict) {
+		err = fmt.Errorf("node name %s was taken by another controller at this moment: %w", c.node.Name, ErrInUse)
+	}
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	return nil, errors.Join(err, lease.Revoke(undo))
+}
+
+// stayRegistered takes the name again whenever the lease is lost, until the controller closes.
+func (c *NetworkController) stayRegistered(leaser store.Leaser, lease store.Lease) {
+	for {
+		select {
+		case <-c.background.Done():
+			// Not revoked: peers would take out the flows to endpoints that live on while this program restarts.
+			return
+		case <-lease.Done():
+			c.log.Warn("lease of the node record was lost", "node", c.node.Name)
+		}
+		next, err := c.claimNode(c.background, leaser)
+		for err != nil {
+			c.log.Warn("node record could not be written again", "node", c.node.Name, "error", err)
+			select {
+			case <-c.background.Done():
+				return
+			case <-time.After(registerRetry):
+			}
+			next, err = c.claimNode(c.background, leaser)
+		}
+		lease = next
+		c.log.Info("node record is written again", "node", c.node.Name)
+	}
+}
+
+// release is the version of libcnm that the program was built with.
+func release() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	const module = "github.com/libcnm/libcnm"
+	if info.Main.Path == module {
+		return info.Main.Version
+	}
+	for _, dep := range info.Deps {
+		if dep.Path == module {
+			return dep.Version
+		}
+	}
+	return "unknown"
+}
+
+// tunnels reports whether the node has an address for tunnels.
+func (c *NetworkController) tunnels() bool { return c.node.VTEP != netip.Addr{} }

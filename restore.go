@@ -1,0 +1,268 @@
+package libcnm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/store"
+)
+
+// restoreWidth is how many sandboxes New works on at once: the work is waiting for the kernel.
+const restoreWidth = 8
+
+// restore loads what the stores say of this host and makes it so.
+func (c *NetworkController) restore(ctx context.Context) error {
+	if err := c.loadSandboxes(ctx); err != nil {
+		return err
+	}
+	if err := c.removeStrayFiles(); err != nil {
+		return err
+	}
+	if err := c.loadNetworks(ctx); err != nil {
+		return err
+	}
+	if err := c.loadJoins(ctx); err != nil {
+		return err
+	}
+	used, err := c.usedDrivers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range used {
+		if err := c.syncDriver(ctx, h); err != nil {
+			return fmt.Errorf("driver %s: %w", h.info.Name, err)
+		}
+	}
+	if err := c.startMemberships(ctx); err != nil {
+		return err
+	}
+	if err := c.attachAll(ctx); err != nil {
+		return err
+	}
+	if !c.rebooted {
+		return nil
+	}
+	return c.rememberBoot(ctx)
+}
+
+// loadSandboxes makes the recorded sandboxes known. Those of before a reboot are gone with their containers, and so are
+// those whose runtime has removed their namespace; a namespace of ours that is missing is made again.
+func (c *NetworkController) loadSandboxes(ctx context.Context) error {
+	raws, _, err := c.local.List(ctx, dirSandbox)
+	if err != nil {
+		return err
+	}
+	for _, raw := range raws {
+		s, err := decode[sandboxRecord](raw)
+		if err != nil {
+			return err
+		}
+		sb := c.sandbox(&s.value)
+		if c.rebooted || !sb.rec.Owned && sb.gone() {
+			c.log.Info("sandbox ended with its container", "container", sb.rec.ContainerID, "reboot", c.rebooted)
+			if err := errors.Join(sb.unrecord(ctx), sb.demolish()); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := sb.build(ctx); err != nil {
+			return fmt.Errorf("sandbox of container %s: %w", sb.rec.ContainerID, err)
+		}
+		c.state.addSandbox(sb)
+	}
+	return nil
+}
+
+// removeStrayFiles removes namespaces and directories of sandboxes that have no record.
+func (c *NetworkController) removeStrayFiles() error {
+	var errs []error
+	for _, dir := range []string{c.namespaceDir(), c.sandboxDir()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return fmt.Errorf("read run directory: %w: %w", err, ErrUnavailable)
+		}
+		for _, entry := range entries {
+			if _, known := c.state.sandbox(entry.Name(), ""); known || !isID(entry.Name()) {
+				continue
+			}
+			stray := filepath.Join(dir, entry.Name())
+			c.log.Info("left-over of a sandbox is removed", "path", stray)
+			if dir == c.namespaceDir() {
+				errs = append(errs, link.DeleteNS(stray))
+			} else {
+				errs = append(errs, os.RemoveAll(stray))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// loadNetworks makes this node's own networks part of the desired state.
+func (c *NetworkController) loadNetworks(ctx context.Context) error {
+	raws, _, err := c.local.List(ctx, dirNetworks)
+	if err != nil {
+		return err
+	}
+	for _, raw := range raws {
+		n, err := c.networkOf(raw)
+		if err != nil {
+			return err
+		}
+		if n.host.info.Scope == drivers.ScopeLocal {
+			c.state.networks[n.rec.ID] = &activeNetwork{rec: n.rec, host: n.host}
+		}
+	}
+	return nil
+}
+
+// loadJoins makes the endpoints that are joined here part of the desired state, and with them the networks of cluster
+// scope that they need.
+func (c *NetworkController) loadJoins(ctx context.Context) error {
+	for _, st := range c.stores() {
+		raws, _, err := st.List(ctx, dirMembers(c.node.Name))
+		if err != nil {
+			return err
+		}
+		byNetwork := make(map[drivers.NetworkID][]store.Record)
+		for _, raw := range raws {
+			id := drivers.NetworkID(path.Base(path.Dir(raw.Key)))
+			byNetwork[id] = append(byNetwork[id], raw)
+		}
+		for _, id := range slices.Sorted(maps.Keys(byNetwork)) {
+			if err := c.loadMembers(ctx, st, id, byNetwork[id]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// loadMembers takes over the endpoints of one network that are joined here.
+func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id drivers.NetworkID, members []store.Record) error {
+	n, err := c.loadNetwork(ctx, st, id)
+	if err != nil {
+		return err
+	}
+	eps, err := n.listEndpoints(ctx)
+	if err != nil {
+		return err
+	}
+	byID := make(map[drivers.EndpointID]*stored[endpointRecord], len(eps))
+	for _, s := range eps {
+		byID[s.value.ID] = s
+	}
+	for _, member := range members {
+		s := byID[drivers.EndpointID(path.Base(member.Key))]
+		if s == nil {
+			return fmt.Errorf("record %s is of an endpoint that does not exist: %w", member.Key, ErrConflict)
+		}
+		if err := c.adopt(ctx, n, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt takes over an endpoint that is joined here, or takes it out of a sandbox that has ended.
+func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[endpointRecord]) error {
+	join := s.value.Join
+	if join == nil || join.Node != c.node.Name {
+		return fmt.Errorf("record %s is not joined here: %w", s.raw.Key, ErrConflict)
+	}
+	sb, ok := c.state.sandbox(join.Sandbox, "")
+	if !ok {
+		c.log.Info("endpoint leaves a sandbox that has ended", "network", n.rec.Name, "endpoint", s.value.Name)
+		return c.recordLeave(ctx, n.endpoint(s))
+	}
+	c.state.mu.Lock()
+	defer c.state.mu.Unlock()
+	c.state.lockedAttach(&attachment{network: n, ep: &s.value, rev: s.rev(), sandbox: sb})
+	if c.state.networks[n.rec.ID] == nil {
+		active := &activeNetwork{rec: n.rec, host: n.host}
+		if c.spansNodes(n.host) {
+			active.members = newMembership(c, n)
+		}
+		c.state.networks[n.rec.ID] = active
+	}
+	return nil
+}
+
+// startMemberships begins to follow the peers of the networks that are in use here.
+func (c *NetworkController) startMemberships(ctx context.Context) error {
+	for _, active := range c.state.activeNetworks() {
+		if active.members == nil {
+			continue
+		}
+		if err := active.members.start(ctx); err != nil {
+			return fmt.Errorf("network %s: %w", active.rec.Name, err)
+		}
+	}
+	return nil
+}
+
+// attachAll configures the interfaces of all endpoints that are joined here.
+func (c *NetworkController) attachAll(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(restoreWidth)
+	for _, sb := range c.state.allSandboxes() {
+		group.Go(func() error {
+			for _, a := range c.state.of(sb) {
+				if err := c.attach(ctx, a.network, c.state.current(a.ep.ID)); err != nil {
+					return fmt.Errorf("endpoint %s of container %s: %w", a.ep.Name, sb.rec.ContainerID, err)
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// markUsed records that the driver may have left something on this host, so that the next controller asks it to clean up
+// even if it then has no network.
+func (c *NetworkController) markUsed(ctx context.Context, h *driverHost) error {
+	c.state.mu.Lock()
+	used := h.used
+	c.state.mu.Unlock()
+	if used {
+		return nil
+	}
+	op, err := ref(keyUsedDriver(h.info.Name), h.info.Name)
+	if err != nil {
+		return err
+	}
+	if _, err := c.local.Commit(ctx, nil, op); err != nil {
+		return err
+	}
+	c.state.mu.Lock()
+	h.used = true
+	c.state.mu.Unlock()
+	return nil
+}
+
+// usedDrivers returns the drivers that have been used on this host.
+func (c *NetworkController) usedDrivers(ctx context.Context) ([]*driverHost, error) {
+	raws, _, err := c.local.List(ctx, dirUsedDrivers)
+	if err != nil {
+		return nil, err
+	}
+	var list []*driverHost
+	for _, raw := range raws {
+		h, err := c.driver(path.Base(raw.Key))
+		if err != nil {
+			return nil, fmt.Errorf("it was used on this host: %w", err)
+		}
+		h.used = true
+		list = append(list, h)
+	}
+	return list, nil
+}

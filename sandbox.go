@@ -1,0 +1,344 @@
+package libcnm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+
+	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/internal/etcfiles"
+	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/store"
+)
+
+// Sandbox is a container's network stack on this node: a namespace, the interfaces of its endpoints, routes, sysctls
+// and the files for its /etc. There is one Sandbox value for each sandbox of a controller.
+type Sandbox struct {
+	c   *NetworkController
+	rec *sandboxRecord // never changed
+
+	leaving bool                               // guarded by c.state.mu: no endpoint may join any more
+	joined  map[drivers.EndpointID]*attachment // guarded by c.state.mu
+
+	mu     sync.Mutex // guards cgroup
+	cgroup *os.File   // opened when first needed
+}
+
+// sandbox makes the value for a record. The host's namespace has the path of this process's, which a record cannot keep.
+func (c *NetworkController) sandbox(rec *sandboxRecord) *Sandbox {
+	if rec.HostNetNS {
+		rec.NetNS = fmt.Sprintf("/proc/%d/ns/net", os.Getpid())
+	}
+	return &Sandbox{c: c, rec: rec, joined: make(map[drivers.EndpointID]*attachment)}
+}
+
+// ID returns the sandbox's identity: 32 hexadecimal digits, never reused.
+func (sb *Sandbox) ID() string { return sb.rec.ID }
+
+// ContainerID returns what the runtime called the container.
+func (sb *Sandbox) ContainerID() string { return sb.rec.ContainerID }
+
+// Key returns the path of the sandbox's network namespace, for setns(2) and for runtimes' configuration.
+func (sb *Sandbox) Key() string { return sb.rec.NetNS }
+
+// Labels returns a copy of the labels.
+func (sb *Sandbox) Labels() map[string]string { return maps.Clone(sb.rec.Labels) }
+
+// HostnamePath, HostsPath and ResolvConfPath are the files that the runtime mounts over those of the container's /etc.
+func (sb *Sandbox) HostnamePath() string { return filepath.Join(sb.dir(), etcfiles.Hostname) }
+
+// HostsPath is the file for /etc/hosts. It follows the endpoints that join and leave.
+func (sb *Sandbox) HostsPath() string { return filepath.Join(sb.dir(), etcfiles.Hosts) }
+
+// ResolvConfPath is the file for /etc/resolv.conf.
+func (sb *Sandbox) ResolvConfPath() string { return filepath.Join(sb.dir(), etcfiles.Resolv) }
+
+func (sb *Sandbox) dir() string { return filepath.Join(sb.c.sandboxDir(), sb.rec.ID) }
+
+func (sb *Sandbox) hostNetNS() bool { return sb.rec.HostNetNS }
+
+// Endpoints returns the endpoints that are joined, in the order of their interfaces.
+func (sb *Sandbox) Endpoints() []*Endpoint {
+	var list []*Endpoint
+	for _, a := range sb.c.state.of(sb) {
+		if a.rev == 0 {
+			continue // being joined
+		}
+		list = append(list, a.network.endpoint(a.stored()))
+	}
+	return list
+}
+
+// Sandboxes returns the sandboxes of this node, in the order of their container IDs.
+func (c *NetworkController) Sandboxes() []*Sandbox { return c.state.allSandboxes() }
+
+// SandboxByID returns the sandbox of that ID, or ErrNotFound.
+func (c *NetworkController) SandboxByID(id string) (_ *Sandbox, err error) {
+	defer wrap(&err, "find sandbox", id)
+	if !isID(id) {
+		return nil, fmt.Errorf("sandbox ID is not 32 hexadecimal digits: %w", ErrInvalid)
+	}
+	if sb, ok := c.state.sandbox(id, ""); ok {
+		return sb, nil
+	}
+	return nil, ErrNotFound
+}
+
+// SandboxByContainer returns the sandbox of that container, or ErrNotFound.
+func (c *NetworkController) SandboxByContainer(containerID string) (_ *Sandbox, err error) {
+	defer wrap(&err, "find sandbox of container", containerID)
+	if err := checkName("container ID", containerID); err != nil {
+		return nil, err
+	}
+	if sb, ok := c.state.sandbox("", containerID); ok {
+		return sb, nil
+	}
+	return nil, ErrNotFound
+}
+
+// NewSandbox makes the network stack of a container: a namespace with loopback up, or the one of WithNetNS, and the files
+// for its /etc. The container ID is a name of the runtime's choice, unique on this node (ErrExists).
+func (c *NetworkController) NewSandbox(ctx context.Context, containerID string, opts ...SandboxOption) (_ *Sandbox, err error) {
+	defer wrap(&err, "create sandbox", containerID)
+	exit, err := c.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer exit()
+	rec, err := c.planSandbox(containerID, opts)
+	if err != nil {
+		return nil, err
+	}
+	release, err := c.queue.Lock(ctx, containerTurn(containerID))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	sb := c.sandbox(rec)
+	if err := sb.record(ctx); err != nil {
+		return nil, err
+	}
+	if err := sb.build(ctx); err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		return nil, errors.Join(err, sb.demolish(), sb.unrecord(undo))
+	}
+	c.state.addSandbox(sb)
+	return sb, nil
+}
+
+// planSandbox checks the input, the namespace and the cgroup it names too, before anything is changed.
+func (c *NetworkController) planSandbox(containerID string, opts []SandboxOption) (*sandboxRecord, error) {
+	if err := checkName("container ID", containerID); err != nil {
+		return nil, err
+	}
+	var cfg sandboxConfig
+	if err := apply(&cfg, opts); err != nil {
+		return nil, err
+	}
+	rec := &sandboxRecord{
+		Version: recordVersion, ID: newID(), ContainerID: containerID,
+		Hostname: cfg.hostname, Domainname: cfg.domainname, DNS: cfg.dns, Hosts: cfg.hosts,
+		Sysctls: cfg.sysctls, Cgroup: cfg.cgroup, Labels: cfg.labels,
+	}
+	if rec.Hostname == "" {
+		rec.Hostname = containerID[:min(len(containerID), 12)]
+	}
+	switch {
+	case cfg.hostNetNS && (cfg.netns != "" || len(cfg.sysctls) > 0):
+		return nil, fmt.Errorf("the host's namespace cannot be combined with another namespace or with sysctls: %w", ErrInvalid)
+	case cfg.hostNetNS:
+		rec.HostNetNS = true
+	case cfg.netns != "":
+		rec.NetNS = cfg.netns
+		if err := c.checkForeignNS(cfg.netns); err != nil {
+			return nil, err
+		}
+	default:
+		rec.Owned, rec.NetNS = true, filepath.Join(c.namespaceDir(), rec.ID)
+	}
+	for key, value := range cfg.sysctls {
+		if err := link.CheckSysctl(key, value); err != nil {
+			return nil, err
+		}
+	}
+	if rec.Cgroup != "" {
+		owned, err := checkCgroup(rec.Cgroup)
+		if err != nil {
+			return nil, err
+		}
+		rec.CgroupOwned = owned
+	}
+	return rec, nil
+}
+
+// checkForeignNS refuses what is no network namespace, and the host's own, whose interfaces are not ours to set up.
+func (c *NetworkController) checkForeignNS(path string) (err error) {
+	ns, err := link.OpenNS(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	host, err := link.HostNS()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	if ns.Identity() == host.Identity() {
+		return fmt.Errorf("namespace %s is the host's, use WithHostNetwork: %w", path, ErrInvalid)
+	}
+	return nil
+}
+
+// record commits the sandbox to the local store.
+func (sb *Sandbox) record(ctx context.Context) error {
+	var b batch
+	b.create(put(keySandbox(sb.rec.ID), *sb.rec))
+	b.create(ref(keyContainer(sb.rec.ContainerID), sb.rec.ID))
+	if b.err != nil {
+		return b.err
+	}
+	_, err := sb.c.local.Commit(ctx, b.guards, b.ops...)
+	if errors.Is(err, ErrConflict) {
+		return fmt.Errorf("a sandbox of that container: %w", ErrExists)
+	}
+	return err
+}
+
+func (sb *Sandbox) unrecord(ctx context.Context) error {
+	_, err := sb.c.local.Commit(ctx, nil, store.Delete(keySandbox(sb.rec.ID)), store.Delete(keyContainer(sb.rec.ContainerID)))
+	return err
+}
+
+// Delete takes the sandbox out of every network it is in, then removes it. Its endpoints remain, joined to nothing. A
+// sandbox that is gone already is no error.
+func (sb *Sandbox) Delete(ctx context.Context) (err error) {
+	defer wrap(&err, "delete sandbox", sb.rec.ContainerID)
+	exit, err := sb.c.enter()
+	if err != nil {
+		return err
+	}
+	defer exit()
+	release, err := sb.c.queue.Lock(ctx, containerTurn(sb.rec.ContainerID))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !sb.c.state.setLeaving(sb, true) {
+		return nil
+	}
+	if err := sb.remove(ctx); err != nil {
+		sb.c.state.setLeaving(sb, false)
+		return err
+	}
+	return nil
+}
+
+func (sb *Sandbox) remove(ctx context.Context) error {
+	if err := sb.leaveAll(ctx); err != nil {
+		return err
+	}
+	// The record goes first: what a crash leaves of the rest then has no owner, and New removes it.
+	if err := sb.unrecord(ctx); err != nil {
+		return err
+	}
+	sb.c.state.dropSandbox(sb)
+	return sb.demolish()
+}
+
+// leaveAll takes every endpoint out, side by side.
+func (sb *Sandbox) leaveAll(ctx context.Context) error {
+	var (
+		wg   sync.WaitGroup
+		list = sb.Endpoints()
+		errs = make([]error, len(list))
+	)
+	for i, e := range list {
+		wg.Go(func() { errs[i] = e.leaveIfJoined(ctx, sb) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// leaveIfJoined is Leave for a sandbox that is being deleted.
+func (e *Endpoint) leaveIfJoined(ctx context.Context, sb *Sandbox) error {
+	release, err := e.network.c.queue.Lock(ctx, endpointTurn(e.id))
+	if err != nil {
+		return err
+	}
+	defer release()
+	a, seen := e.network.c.state.attached(e.id)
+	if a == nil || seen.sandbox != sb {
+		return nil
+	}
+	return e.network.c.leave(ctx, e, a)
+}
+
+// Command prepares a program to be run inside the sandbox's namespace, and in its cgroup if it has one. It is not
+// started; ctx ends it when it runs. A cgroup that cannot be opened makes the command's start fail.
+func (sb *Sandbox) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	fd, err := sb.cgroupFD()
+	cmd := link.Command(ctx, sb.rec.NetNS, fd, name, args...)
+	if err != nil {
+		cmd.Err = err
+	}
+	return cmd
+}
+
+// InterfaceStatistics are the counters of one interface since it was made.
+type InterfaceStatistics struct {
+	Interface                               string
+	Endpoint                                string // its ID
+	Network                                 string // its network's ID
+	RxBytes, RxPackets, RxErrors, RxDropped uint64
+	TxBytes, TxPackets, TxErrors, TxDropped uint64
+}
+
+// Statistics returns the counters of the sandbox's interfaces, in their order.
+func (sb *Sandbox) Statistics(ctx context.Context) (_ []InterfaceStatistics, err error) {
+	defer wrap(&err, "statistics of sandbox", sb.rec.ContainerID)
+	exit, err := sb.c.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer exit()
+	var list []InterfaceStatistics
+	err = sb.inside(func(h *link.Handle) error {
+		for _, a := range sb.c.state.of(sb) {
+			if !a.ready || a.made.Interface == "" {
+				continue
+			}
+			st, err := h.Stats(ctx, a.made.Interface)
+			if err != nil {
+				return err
+			}
+			list = append(list, InterfaceStatistics{
+				Interface: a.made.Interface, Endpoint: string(a.ep.ID), Network: string(a.ep.Network),
+				RxBytes: st.RxBytes, RxPackets: st.RxPackets, RxErrors: st.RxErrors, RxDropped: st.RxDropped,
+				TxBytes: st.TxBytes, TxPackets: st.TxPackets, TxErrors: st.TxErrors, TxDropped: st.TxDropped,
+			})
+		}
+		return nil
+	})
+	return list, err
+}
+
+// inside calls fn with a Handle in the sandbox's namespace.
+func (sb *Sandbox) inside(fn func(*link.Handle) error) (err error) {
+	ns, err := link.OpenNS(sb.rec.NetNS)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	h, err := link.Open(ns)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	return fn(h)
+}

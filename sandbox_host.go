@@ -1,0 +1,280 @@
+package libcnm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/libcnm/libcnm/internal/etcfiles"
+	"github.com/libcnm/libcnm/internal/link"
+)
+
+// cgroup2Magic is CGROUP2_SUPER_MAGIC of linux/magic.h.
+const cgroup2Magic = 0x63677270
+
+// The two default routes.
+var (
+	defaultRoute4 = netip.MustParsePrefix("0.0.0.0/0")
+	defaultRoute6 = netip.MustParsePrefix("::/0")
+)
+
+// build makes what a sandbox consists of before any endpoint joins. It can be repeated.
+func (sb *Sandbox) build(ctx context.Context) error {
+	if sb.rec.Owned {
+		if err := ensureNS(sb.rec.NetNS); err != nil {
+			return err
+		}
+	}
+	if len(sb.rec.Sysctls) > 0 {
+		err := sb.inside(func(h *link.Handle) error { return h.SetSysctls(ctx, sb.rec.Sysctls) })
+		if err != nil {
+			return err
+		}
+	}
+	if sb.rec.CgroupOwned {
+		if err := os.Mkdir(sb.rec.Cgroup, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("make cgroup: %w: %w", err, ErrUnavailable)
+		}
+	}
+	if err := os.Mkdir(sb.dir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make sandbox directory: %w: %w", err, ErrUnavailable)
+	}
+	return sb.writeFiles()
+}
+
+// ensureNS makes the namespace unless it is there. What an unfinished CreateNS left behind is made anew.
+func ensureNS(path string) error {
+	err := link.CreateNS(path)
+	if !errors.Is(err, ErrExists) {
+		return err
+	}
+	ns, err := link.OpenNS(path)
+	if err == nil {
+		return ns.Close()
+	}
+	if err := link.DeleteNS(path); err != nil {
+		return err
+	}
+	return link.CreateNS(path)
+}
+
+// demolish removes what build made, also when some of it is gone. The namespace of a runtime stays.
+func (sb *Sandbox) demolish() error {
+	var errs []error
+	if sb.rec.Owned {
+		errs = append(errs, link.DeleteNS(sb.rec.NetNS))
+	}
+	sb.mu.Lock()
+	if sb.cgroup != nil {
+		errs = append(errs, sb.cgroup.Close())
+		sb.cgroup = nil
+	}
+	sb.mu.Unlock()
+	if sb.rec.CgroupOwned {
+		if err := os.Remove(sb.rec.Cgroup); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove cgroup: %w: %w", err, ErrInUse))
+		}
+	}
+	if err := os.RemoveAll(sb.dir()); err != nil {
+		errs = append(errs, fmt.Errorf("remove sandbox directory: %w: %w", err, ErrUnavailable))
+	}
+	return errors.Join(errs...)
+}
+
+// gone reports whether the namespace does not exist any more, so that nothing in it needs to be undone.
+func (sb *Sandbox) gone() bool {
+	ns, err := link.OpenNS(sb.rec.NetNS)
+	if err == nil {
+		err = ns.Close()
+	}
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid)
+}
+
+// configure gives a joined endpoint's interface its addresses, raises it and tells the segment.
+func (sb *Sandbox) configure(ctx context.Context, a *attachment) error {
+	return sb.inside(func(h *link.Handle) error {
+		if err := h.Configure(ctx, a.wantInterface()); err != nil {
+			return err
+		}
+		if err := h.WaitUp(ctx, a.made.Interface); err != nil {
+			return err
+		}
+		return h.Announce(ctx, a.made.Interface, a.ep.addresses())
+	})
+}
+
+// wantInterface is how the interface should be.
+func (a *attachment) wantInterface() link.Interface {
+	i := link.Interface{Name: a.made.Interface, MTU: a.made.MTU, Addrs: a.ep.Addrs, Up: true}
+	if len(a.ep.Join.Sysctls) > 0 {
+		i.Sysctls = make(map[string]string, len(a.ep.Join.Sysctls))
+		for key, value := range a.ep.Join.Sysctls {
+			i.Sysctls[strings.ReplaceAll(key, "IFNAME", a.made.Interface)] = value
+		}
+	}
+	return i
+}
+
+// route makes the sandbox's routes and hosts file those of the endpoints that are joined now.
+func (sb *Sandbox) route(ctx context.Context) error {
+	if sb.hostNetNS() {
+		return sb.writeFiles()
+	}
+	release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := sb.inside(func(h *link.Handle) error { return h.SetRoutes(ctx, sb.wantRoutes()) }); err != nil {
+		return err
+	}
+	return sb.writeFiles()
+}
+
+// routeIfThere is route for an endpoint that has left, perhaps because the runtime's namespace was gone.
+func (sb *Sandbox) routeIfThere(ctx context.Context) error {
+	err := sb.route(ctx)
+	if err != nil && sb.gone() {
+		return nil
+	}
+	return err
+}
+
+// wantRoutes are the routes beyond those to the endpoints' own subnets: one default route per family, by the rule that
+// Endpoint.Join documents, and what drivers asked for. Of two endpoints that claim one destination the first has it.
+func (sb *Sandbox) wantRoutes() []link.Route {
+	list := sb.c.state.of(sb)
+	var routes []link.Route
+	seen := make(map[netip.Prefix]bool)
+	add := func(r link.Route) {
+		if !seen[r.Dst] {
+			seen[r.Dst] = true
+			routes = append(routes, r)
+		}
+	}
+	for _, dst := range []netip.Prefix{defaultRoute4, defaultRoute6} {
+		var holder *attachment
+		var via netip.Addr
+		for i := range list {
+			a := &list[i]
+			gw := a.gateway(dst.Addr().Is4())
+			if gw.IsValid() && (holder == nil || a.ep.Join.Priority > holder.ep.Join.Priority) {
+				holder, via = a, gw
+			}
+		}
+		if holder != nil {
+			add(link.Route{Dst: dst, Via: via, Dev: holder.made.Interface})
+		}
+	}
+	for i := range list {
+		if !list[i].ready {
+			continue
+		}
+		for _, r := range list[i].made.Routes {
+			add(link.Route{Dst: r.Dst, Via: r.Via, Dev: list[i].made.Interface})
+		}
+	}
+	return routes
+}
+
+// gateway returns the attachment's first hop of a family, or the zero Addr.
+func (a *attachment) gateway(ipv4 bool) netip.Addr {
+	if a.ready && a.made.Interface != "" {
+		for _, gw := range a.made.Gateways {
+			if gw.Is4() == ipv4 {
+				return gw
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// writeFiles writes the files for /etc.
+func (sb *Sandbox) writeFiles() error {
+	resolv, err := sb.wantResolv()
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		etcfiles.Write(sb.dir(), etcfiles.Hostname, []byte(sb.rec.Hostname+"\n")),
+		etcfiles.Write(sb.dir(), etcfiles.Hosts, sb.wantHosts()),
+		etcfiles.Write(sb.dir(), etcfiles.Resolv, resolv),
+	)
+}
+
+// wantHosts is the hosts file: the container's own name at each of its addresses, then the extra lines.
+func (sb *Sandbox) wantHosts() []byte {
+	names := []string{sb.rec.Hostname}
+	if sb.rec.Domainname != "" {
+		names = []string{sb.rec.Hostname + "." + sb.rec.Domainname, sb.rec.Hostname}
+	}
+	var hosts []etcfiles.Host
+	for _, a := range sb.c.state.of(sb) {
+		for _, addr := range a.ep.addresses() {
+			hosts = append(hosts, etcfiles.Host{Addr: addr, Names: names})
+		}
+	}
+	for _, h := range sb.rec.Hosts {
+		hosts = append(hosts, etcfiles.Host{Addr: h.Addr, Names: []string{h.Name}})
+	}
+	return etcfiles.RenderHosts(hosts)
+}
+
+// wantResolv is the resolv.conf: what WithDNS said over what the host's has.
+func (sb *Sandbox) wantResolv() ([]byte, error) {
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read the host's resolv.conf: %w: %w", err, ErrUnavailable)
+	}
+	given := etcfiles.ResolvConf{Search: sb.rec.DNS.Search, Options: sb.rec.DNS.Options}
+	for _, s := range sb.rec.DNS.Servers {
+		given.Servers = append(given.Servers, s.String())
+	}
+	host := etcfiles.ParseResolvConf(text)
+	if !sb.hostNetNS() {
+		host = host.WithoutLoopback()
+	}
+	return host.Override(given).Render(), nil
+}
+
+// checkCgroup refuses what cannot be a cgroup v2 directory. It reports whether the group is still to be made.
+func checkCgroup(path string) (absent bool, err error) {
+	dir := path
+	if fi, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		absent, dir = true, filepath.Dir(path)
+	} else if err != nil {
+		return false, fmt.Errorf("cgroup: %w: %w", err, ErrInvalid)
+	} else if !fi.IsDir() {
+		return false, fmt.Errorf("cgroup %s is not a directory: %w", path, ErrInvalid)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return false, fmt.Errorf("cgroup %s: its parent: %w: %w", path, err, ErrInvalid)
+	}
+	if fs.Type != cgroup2Magic {
+		return false, fmt.Errorf("cgroup %s is not in a cgroup v2 hierarchy: %w", path, ErrUnsupported)
+	}
+	return absent, nil
+}
+
+// cgroupFD is the open directory of the sandbox's cgroup, -1 without one. It stays open until the sandbox is deleted.
+func (sb *Sandbox) cgroupFD() (int, error) {
+	if sb.rec.Cgroup == "" {
+		return -1, nil
+	}
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	if sb.cgroup == nil {
+		f, err := os.Open(sb.rec.Cgroup)
+		if err != nil {
+			return -1, fmt.Errorf("open cgroup: %w: %w", err, ErrUnavailable)
+		}
+		sb.cgroup = f
+	}
+	return int(sb.cgroup.Fd()), nil
+}
