@@ -25,13 +25,13 @@ func offset(base, addr netip.Addr) (uint64, bool) {
 	return lo, hi == 0 && borrow == 0
 }
 
-// addrAt returns base + off. The caller knows that the sum is an address of base's family.
+// addrAt returns base + off. base is the first address of a prefix and off below its span, so nothing is carried into
+// the upper half.
 func addrAt(base netip.Addr, off uint64) netip.Addr {
 	hi, lo := split128(base)
-	lo, carry := bits.Add64(lo, off, 0)
 	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], hi+carry)
-	binary.BigEndian.PutUint64(b[8:], lo)
+	binary.BigEndian.PutUint64(b[:8], hi)
+	binary.BigEndian.PutUint64(b[8:], lo+off)
 	return likeFamily(base, b)
 }
 

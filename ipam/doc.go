@@ -9,12 +9,13 @@
 //	pool, err := ipam.NewPool(ipam.Config{Subnet: subnet, Gateway: gateway})
 //	pool.Reset(listed, revision) // then pool.Observe for every event of the watch
 //	for attempt := range 16 {
-//		c, err := pool.Candidate(attempt)
-//		rev, err := commit(c.Addr, c.Replaces) // guarded: claim absent, or the tombstone written at c.Replaces
+//		c, err := pool.Candidate(attempt) // on error: return it
+//		rev, err := commit(c)             // guarded: no claim, or still the tombstone of revision c.Replaces
 //		if err == nil {
 //			return c.Addr, pool.Learn(ipam.Claim{Addr: c.Addr, State: ipam.Owned, Rev: rev})
 //		}
-//		pool.Release(c) // after a conflict, better: Learn what the claim really is
+//		// After a conflict: Learn the claim as it was read. In any case:
+//		pool.Release(c) // and return err unless it is a conflict
 //	}
 //
 // A freed address leaves a tombstone instead of an absent claim, so that every process knows it was used and when it

@@ -158,7 +158,7 @@ func (p *Pool) Subnet() netip.Prefix { return p.subnet }
 //
 // Addresses without a claim come before freed ones. The first attempt takes the one that follows the last candidate,
 // so one process hands out ascending addresses; the freed ones go out in the order they were freed. Further attempts
-// draw from a window there that grows with attempt. When nothing is left the error is an *ExhaustedError.
+// draw from a window there that grows with attempt. When the view has nothing left the error is an *ExhaustedError.
 func (p *Pool) Candidate(attempt int) (Candidate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
