@@ -71,7 +71,10 @@ func Gateway(subnet netip.Prefix, want netip.Addr) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("gateway %s: subnet %s has one address, which is left for an endpoint: %w",
 			want, subnet, errdefs.ErrInvalid)
 	case want.IsValid():
-		return want, checkUsable("gateway", subnet, want)
+		if err := checkUsable("gateway", subnet, want); err != nil {
+			return netip.Addr{}, err
+		}
+		return want, nil
 	case single:
 		return netip.Addr{}, nil
 	case reservedName(subnet, subnet.Addr()) != "":

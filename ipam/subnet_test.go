@@ -120,7 +120,7 @@ func TestGateway(t *testing.T) {
 			}
 			got, err := ipam.Gateway(netip.MustParsePrefix(test.subnet), want)
 			if test.says != "" {
-				if !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), test.says) {
+				if !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), test.says) || got.IsValid() {
 					t.Errorf("got %s, error %v, want ErrInvalid that says %q", got, err, test.says)
 				}
 				return
