@@ -121,9 +121,7 @@ func TestEnsureBridgeLeavesNamesakesAlone(t *testing.T) {
 	if err := host.EnsureBridge(t.Context(), b); !errors.Is(err, errdefs.ErrConflict) {
 		t.Errorf("ensure: %v, want ErrConflict", err)
 	}
-	if err := host.DeleteLink(t.Context(), b.Name, b.Alias); !errors.Is(err, errdefs.ErrConflict) {
-		t.Errorf("delete: %v, want ErrConflict", err)
-	}
+	must(t, host.DeleteLink(t.Context(), b.Name, b.Alias))
 	diffs, err := host.CheckBridge(t.Context(), b)
 	if err != nil || !strings.Contains(lines(diffs), "veth") {
 		t.Errorf("check: %v\n%s", err, lines(diffs))
@@ -157,7 +155,6 @@ func TestOwnedFindsFinishedAndUnfinishedLinksOfOneDriver(t *testing.T) {
 		t.Errorf("owned: %s, want %s", got, want)
 	}
 	must(t, host.DeleteLink(t.Context(), "cnmv1", mark("half")))
-	if err := host.DeleteLink(t.Context(), "cnmv0", mark("half")); !errors.Is(err, errdefs.ErrConflict) {
-		t.Errorf("delete a bystander: %v", err)
-	}
+	must(t, host.DeleteLink(t.Context(), "cnmv0", mark("half")))
+	mustLink(t, host, "cnmv0")
 }

@@ -110,19 +110,16 @@ func (h *Handle) Owned(ctx context.Context, mark string) ([]Link, error) {
 	return owned, err
 }
 
-// DeleteLink removes the link called name if it carries alias. An absent one is no error; one that is somebody else's
-// stays and is ErrConflict. A veth takes its other end with it.
+// DeleteLink removes the link called name if it carries alias. One that is absent, or somebody else's, is no error and
+// stays as it is: ours is gone either way. A veth takes its other end with it.
 func (h *Handle) DeleteLink(ctx context.Context, name, alias string) error {
 	return h.use(ctx, func(c *conn) error {
 		l, err := c.link(name)
-		if errors.Is(err, errdefs.ErrNotFound) {
+		if errors.Is(err, errdefs.ErrNotFound) || err == nil && !l.carries(alias) || errors.Is(err, errdefs.ErrConflict) {
 			return nil
 		}
 		if err != nil {
 			return err
-		}
-		if !l.carries(alias) {
-			return notOurs("delete interface", l)
 		}
 		return c.delete(l)
 	})
@@ -130,8 +127,7 @@ func (h *Handle) DeleteLink(ctx context.Context, name, alias string) error {
 
 // delete goes by index, which the kernel does not use twice: whatever happened to the name, nothing else is hit.
 func (c *conn) delete(l Link) error {
-	header := header(l.Index)
-	gone := newChange("delete interface", l.Name, unix.RTM_DELLINK, 0, header)
+	gone := newChange("delete interface", l.Name, unix.RTM_DELLINK, 0, header(l.Index))
 	gone.absentOK = true
 	return c.changes.apply(gone)
 }
@@ -151,6 +147,7 @@ func (h *Handle) RenameLink(ctx context.Context, from, to string) error {
 	})
 }
 
+// notOurs is the answer to a namesake.
 func notOurs(op string, l Link) error {
 	return classed(op, l.Name, errdefs.ErrConflict, "there is another %s of that name, with alias %q", l.Kind, l.Alias)
 }
