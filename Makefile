@@ -1,0 +1,64 @@
+# Every target works on a clean clone of a machine with nothing but Go.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# An ordinary user's PATH has no sbin on Debian, where Open vSwitch and iptables are.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# Modules of their own, so that importers of libcnm never see what they need.
+NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './build/*'))
+
+# RACE= runs the tests without the race detector, in about half the time.
+RACE ?= -race
+COUNT ?= 10
+FUZZTIME ?= 20s
+
+.PHONY: help deps build test test-race lint fuzz bench golden generate demo check clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+deps: ## install what tests and demo need; nothing where it is there
+	@scripts/install-deps
+
+build: ## compile everything, nested modules too
+	go build ./...
+	@for m in $(NESTED); do echo "go build in $$m"; go -C $$m build -o /dev/null ./...; done
+
+test: deps ## vet and run every test once, with the race detector
+	go vet ./...
+	go test $(RACE) -timeout 10m ./...
+	@for m in $(NESTED); do echo "go vet and test in $$m"; go -C $$m vet ./... && go -C $$m test ./...; done
+
+test-race: deps ## hunt races: every test three times, shuffled
+	go test -race -count=3 -shuffle=on -timeout 30m ./...
+
+lint: ## run the linters, and show that the import rules catch what they should
+	@scripts/install-lint
+	bin/golangci-lint run ./...
+	@for m in $(NESTED); do echo "lint in $$m"; (cd $$m && $(CURDIR)/bin/golangci-lint run ./...); done
+	@scripts/test-lint
+
+fuzz: deps ## run every fuzz target for FUZZTIME
+	@scripts/fuzz $(FUZZTIME)
+
+bench: deps ## run the benchmarks COUNT times, for benchstat
+	go test -run '^$$' -bench . -benchmem -count=$(COUNT) ./...
+
+golden: deps ## rewrite the golden files; look at the diff before committing
+	go test $$(grep -rl --include='*_test.go' 'testutil\.Golden' . | xargs -r dirname | sort -u) -update
+
+generate: ## run the generators
+	go generate ./...
+
+demo: deps ## three hosts, two overlay networks, one bridge network: who reaches whom
+	go run ./cmd/cnm-demo
+
+check: lint test ## what CI runs, and that generated files are current
+	$(MAKE) generate
+	git diff --exit-code
+
+clean: ## remove what was built
+	rm -rf bin build
+	go clean -testcache
