@@ -165,7 +165,8 @@ func natTable(f Family) table {
 		name:  "nat",
 		jumps: []jump{jumpTo("POSTROUTING", "", "CNM-POSTROUTING")},
 		chains: []chain{
-			{name: "CNM-POSTROUTING", rules: []string{"! -d " + f.multicast() + " -j " + masqueradeList.chain}},
+			// Over lo the host talks to itself, be it from and to a gateway's address.
+			{name: "CNM-POSTROUTING", rules: []string{"! -d " + f.multicast() + " ! -o lo -j " + masqueradeList.chain}},
 			{name: masqueradeList.chain, list: true},
 		},
 	}

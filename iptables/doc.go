@@ -29,6 +29,7 @@
 //	a network                    the host's other addresses    up to the host's INPUT rules, internal or not
 //	a network                    a tunnel port, anywhere       dropped (see Spec.TunnelPorts)
 //	a process of the host        a tunnel port, anywhere       dropped, root's too, loopback too
+//	elsewhere                    a network's gateway           up to the host's INPUT rules
 //	the host                     a network                     accepted
 //
 // An internal network is like Docker's: nothing is forwarded, the gateway address can be reached. A sandbox that may
@@ -37,8 +38,9 @@
 // A reply is a packet in a connection's reply direction. So a connection that someone opened into a network while all
 // rules were flushed ends when they are back, as does one between two networks.
 //
-// A host process whose traffic the kernel itself encapsulates counts as a sender to the tunnel port: an administrator's
-// own VXLAN device with an address of the host on it needs another UDP port than Spec.TunnelPorts.
+// What a socket of the host sends into a VXLAN device still belongs to that socket when the kernel sends it on, and that
+// includes the kernel's own sockets, for neighbour discovery say. So an administrator's own VXLAN device with an address
+// of the host on it needs another UDP port than Spec.TunnelPorts; one that only carries others' frames does not.
 //
 // # Chains
 //
@@ -56,8 +58,8 @@
 //
 // Compile is a pure function from specs to a ruleset. A change of one network becomes a few lines that are added and
 // deleted, additions first. Whatever waits while a restore runs goes into the next one: one iptables-restore --noflush
-// per family and batch. If that fails, or a table is used for the first or last time, the rules are read back and every
-// chain that differs is replaced as a whole. If that fails too, twice, the changes of the batch are tried one by one,
+// per family and batch. If that fails, or a table is used for the first or last time, the rules are read back and what
+// differs is repaired. If that fails too, twice, the changes of the batch are tried one by one,
 // and only those that fail alone are refused. Both families run at the same time, so an error may leave one changed; the
 // next call, whatever it is, reads both back and repairs.
 package iptables

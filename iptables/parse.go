@@ -74,7 +74,7 @@ func canonical(rule string) string {
 		}
 	}
 	slices.Sort(texts)
-	return strings.Join(texts, " ")
+	return strings.Join(texts, "\x00") // which no rule holds, so no value can look like another option
 }
 
 // option is one option of a rule with its values.

@@ -87,55 +87,70 @@ func (p *planner) differ(kind, chain, want, have string) {
 	})
 }
 
-// chains compares the wanted chains. One that differs is written anew: the restore replaces it at once, so no packet
-// meets it half-way.
+// chains compares the wanted chains. In a list only what differs changes. Any other chain, and one into which somebody
+// put rules that are not ours, is written anew: the restore replaces it at once, so no packet meets it half-way.
 func (p *planner) chains() {
 	for _, c := range p.want.chains {
 		have, ok := p.have[c.name]
 		if !ok {
 			p.differ("chain", c.name, fmt.Sprintf("%d rules", len(c.rules)), "")
-		}
-		if ok && p.sameRules(c, have.rules) {
+			p.rewrite(c)
 			continue
 		}
-		p.script.reset(c.name)
-		for _, r := range c.rules {
-			p.script.append(c.name, r)
+		missing, extra := compareRules(c.rules, have.rules)
+		for _, r := range missing {
+			p.differ("chain", c.name, r, "")
+		}
+		for _, r := range extra {
+			p.differ("chain", c.name, "", r)
+		}
+		foreign := slices.ContainsFunc(extra, func(r string) bool { return marked(r).owner == "" })
+		switch {
+		case c.list && !foreign:
+			for _, r := range missing {
+				p.script.append(c.name, r)
+			}
+			for _, r := range extra {
+				p.script.remove(c.name, r)
+			}
+		case len(missing)+len(extra) > 0:
+			p.rewrite(c)
+		case !c.list && !slices.EqualFunc(c.rules, have.rules, sameRule):
+			p.differ("order of chain", c.name, strings.Join(c.rules, "; "), strings.Join(have.rules, "; "))
+			p.rewrite(c)
 		}
 	}
 }
 
-// sameRules compares the rules of a chain that exists, and names the differences.
-func (p *planner) sameRules(c chain, have []string) bool {
-	count, text := make(map[string]int), make(map[string]string)
-	for _, r := range have {
-		key := canonical(r)
-		count[key]++
-		text[key] = r
-	}
-	same := true
+func (p *planner) rewrite(c chain) {
+	p.script.reset(c.name)
 	for _, r := range c.rules {
+		p.script.append(c.name, r)
+	}
+}
+
+func sameRule(a, b string) bool { return canonical(a) == canonical(b) }
+
+// compareRules returns what is in one of two chains and not in the other, or not as often, in the chains' order.
+func compareRules(want, have []string) (missing, extra []string) {
+	count := make(map[string]int, len(have))
+	for _, r := range have {
+		count[canonical(r)]++
+	}
+	for _, r := range want {
 		key := canonical(r)
 		if count[key]--; count[key] < 0 {
-			p.differ("chain", c.name, r, "")
-			same = false
+			missing = append(missing, r)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(count)) {
+	for _, r := range have {
+		key := canonical(r)
 		if count[key] > 0 {
-			p.differ("chain", c.name, "", text[key])
-			same = false
+			count[key]--
+			extra = append(extra, r)
 		}
 	}
-	if !same || c.list {
-		return same
-	}
-	sameRule := func(a, b string) bool { return canonical(a) == canonical(b) }
-	if !slices.EqualFunc(c.rules, have, sameRule) {
-		p.differ("order of chain", c.name, strings.Join(c.rules, "; "), strings.Join(have, "; "))
-		return false
-	}
-	return true
+	return missing, extra
 }
 
 // orphans empties and deletes chains of ours that are not wanted. One that another's rule leads to cannot be deleted.
