@@ -41,6 +41,12 @@ func (r *rows) survey(ctx context.Context) (haveRows, error) {
 	return have, nil
 }
 
+// mine reports whether the bridge exists and is ours.
+func (r *rows) mine(ctx context.Context) (bool, error) {
+	have, err := r.read(ctx, nil)
+	return err == nil && have.bridge != nil && ours(have.bridge.ExternalIDs), err
+}
+
 // portsOf returns the names of our ports, except the bridge's own, whose interface has value under key of its
 // external_ids; an empty value stands for any.
 func (r *rows) portsOf(ctx context.Context, key, value string) ([]string, error) {

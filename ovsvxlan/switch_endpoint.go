@@ -80,6 +80,10 @@ func (s *Switch) RemoveEndpoint(ctx context.Context, network, id string) error {
 
 // removeFlows takes objects off the bridge, and then the connections of addrs, which would outlive their flows.
 func (s *Switch) removeFlows(ctx context.Context, objects []Object, zone uint16, addrs []netip.Addr) error {
+	mine, err := s.rows.mine(ctx)
+	if err != nil || !mine { // without a bridge there is nothing to remove
+		return err
+	}
 	if err := s.flows.apply(ctx, objects); err != nil {
 		return err
 	}

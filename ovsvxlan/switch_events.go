@@ -46,6 +46,7 @@ func (s *Switch) emit(reason string) {
 func (s *Switch) rowChanged(old, row model.Model) {
 	if b, ok := row.(*bridgeRow); ok && b.Name == s.cfg.Bridge {
 		s.watch.hurry()
+		s.settingsChanged(b)
 	}
 	if row != nil {
 		return
@@ -65,6 +66,17 @@ func (s *Switch) rowChanged(old, row model.Model) {
 	want := s.wantRows()
 	if _, port := want.ports[key]; port || key == bridgeKey && want.bridge != nil {
 		s.emit(fmt.Sprintf("%s was removed from the database", name))
+	}
+}
+
+// settingsChanged looks at a bridge that somebody changed. Another fail mode empties it, at once and silently.
+func (s *Switch) settingsChanged(b *bridgeRow) {
+	want := s.wantRows().bridge
+	if want == nil || !ours(b.ExternalIDs) {
+		return
+	}
+	if deref(b.FailMode) != failMode || b.DatapathType != want.datapath {
+		s.emit(fmt.Sprintf("bridge %s has other settings", b.Name))
 	}
 }
 

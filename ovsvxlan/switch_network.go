@@ -84,18 +84,21 @@ func (s *Switch) RemoveNetwork(ctx context.Context, id string) error {
 	if ports = append(ports, left...); !known && len(ports) == 0 {
 		return nil
 	}
-	if err := s.removeNetwork(ctx, id, objects, ports, zone); err != nil {
+	slices.Sort(ports)
+	if err := s.removeNetwork(ctx, id, objects, slices.Compact(ports), zone); err != nil {
 		return fmt.Errorf("remove network %s: %w", id, err)
 	}
 	return nil
 }
 
 func (s *Switch) removeNetwork(ctx context.Context, id string, objects []Object, ports []string, zone uint16) error {
-	if err := s.flows.apply(ctx, objects); err != nil {
+	if mine, err := s.rows.mine(ctx); err != nil {
 		return err
-	}
-	// The next network with this number must not inherit connections.
-	if zone != 0 {
+	} else if mine { // else there are no flows to remove
+		if err := s.flows.apply(ctx, objects); err != nil {
+			return err
+		}
+		// The next network with this number must not inherit connections.
 		if err := s.flushZone(ctx, zone); err != nil {
 			return err
 		}
@@ -109,8 +112,7 @@ func (s *Switch) removeNetwork(ctx context.Context, id string, objects []Object,
 		return err
 	}
 	s.updateProbes()
-	slices.Sort(ports)
-	return s.ports.do(ctx, append(slices.Compact(ports), bridgeKey)...)
+	return s.ports.do(ctx, append(ports, bridgeKey)...)
 }
 
 // ensureBridge makes the bridge and its own ports, and chooses the datapath.
@@ -195,7 +197,11 @@ func (s *Switch) indexDevice(name string) error {
 	})
 }
 
+// flushZone forgets the connections of a network, or those that match among them.
 func (s *Switch) flushZone(ctx context.Context, zone uint16, match ...string) error {
+	if zone == 0 { // the host's own
+		return nil
+	}
 	_, err := control(ctx, s.cfg.RunDir, "dpctl/flush-conntrack", append([]string{fmt.Sprintf("zone=%d", zone)}, match...)...)
 	return err
 }

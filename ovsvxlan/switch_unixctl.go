@@ -23,7 +23,8 @@ func control(ctx context.Context, runDir, command string, args ...string) (strin
 	return out, nil
 }
 
-func callControl(ctx context.Context, runDir, command string, args []string) (string, error) {
+// controlSocket finds the daemon's socket: it has the daemon's process number in its name unless it was given one.
+func controlSocket(runDir string) (string, error) {
 	pid, err := os.ReadFile(filepath.Join(runDir, "ovs-vswitchd.pid"))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
@@ -32,10 +33,22 @@ func callControl(ctx context.Context, runDir, command string, args []string) (st
 	if err != nil {
 		return "", fmt.Errorf("pid file: %w: %w", err, errdefs.ErrUnavailable)
 	}
+	numbered := filepath.Join(runDir, fmt.Sprintf("ovs-vswitchd.%d.ctl", n))
+	if _, err := os.Stat(numbered); err == nil {
+		return numbered, nil
+	}
+	return filepath.Join(runDir, "ovs-vswitchd.ctl"), nil
+}
+
+func callControl(ctx context.Context, runDir, command string, args []string) (string, error) {
+	socket, err := controlSocket(runDir)
+	if err != nil {
+		return "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", filepath.Join(runDir, fmt.Sprintf("ovs-vswitchd.%d.ctl", n)))
+	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
 	}
