@@ -157,9 +157,17 @@ func (c *Claims) Objects() []Object {
 // and whoever comes to the head of a queue by that, or is pushed from it.
 func (c *Claims) move(old, self claimant, oldMAC MAC, oldAddrs []netip.Addr, mac MAC, addrs []netip.Addr) []Object {
 	changed := []Object{self.object}
-	changed = append(changed, requeue(c.macs, old, self, []MAC{oldMAC}, []MAC{mac})...)
+	changed = append(changed, requeue(c.macs, old, self, given(oldMAC), given(mac))...)
 	changed = append(changed, requeue(c.addrs, old, self, oldAddrs, addrs)...)
 	return distinct(changed)
+}
+
+// given returns no MAC for the zero value: nobody queues for that.
+func given(mac MAC) []MAC {
+	if mac.IsZero() {
+		return nil
+	}
+	return []MAC{mac}
 }
 
 func requeue[K comparable](queues map[K][]claimant, old, self claimant, leave, enter []K) []Object {

@@ -91,5 +91,5 @@ func (b *builder) program() (Program, error) {
 	if b.err != nil {
 		return Program{}, b.err
 	}
-	return NewProgram(b.flows, b.groups)
+	return newProgram(b.flows, b.groups)
 }

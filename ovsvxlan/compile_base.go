@@ -86,7 +86,7 @@ func (b *builder) replies() {
 		ovs.Move("NXM_OF_ARP_TPA[]", "NXM_NX_REG3[]"),
 		ovs.Move("NXM_OF_ARP_SPA[]", "NXM_OF_ARP_TPA[]"),
 		ovs.Move("NXM_NX_REG3[]", "NXM_OF_ARP_SPA[]"),
-		rawAction("IN_PORT"))
+		inPortAction)
 	b.add(TableReply, exact, ovs.ProtocolICMPv6, ndSolicit(),
 		ovs.Move("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"),
 		ovs.Move("NXM_NX_ND_TARGET[]", "NXM_NX_IPV6_SRC[]"),
@@ -96,7 +96,7 @@ func (b *builder) replies() {
 		resubmit(TableReplyND))
 	b.add(TableReplyND, exact, ovs.ProtocolICMPv6, match(ovs.ICMPType(icmp6NeighborAdvert), ovs.ICMPCode(0)),
 		ovs.Move("NXM_OF_ETH_SRC[]", "NXM_NX_ND_TLL[]"),
-		rawAction("IN_PORT"))
+		inPortAction)
 }
 
 // gatewayIn answers the host's questions for transit addresses, and lets in what belongs to a connection that an

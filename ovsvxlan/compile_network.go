@@ -48,7 +48,7 @@ func (b *builder) echo(n Network, gateway netip.Addr) {
 		swap = []ovs.Action{ovs.Move("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"), ovs.SetField(gateway.String(), "ipv6_src")}
 	}
 	actions := append([]ovs.Action{backToSender(), setEthSrc(n.GatewayMAC)}, swap...)
-	actions = append(actions, replyType, ovs.SetField("64", "nw_ttl"), rawAction("IN_PORT"))
+	actions = append(actions, replyType, ovs.SetField("64", "nw_ttl"), inPortAction)
 	b.add(TableRoute, special, protocol,
 		match(vni(n.VNI), source(fromEndpoint), ipDst(gateway), ovs.ICMPType(request), ovs.ICMPCode(0)), actions...)
 }

@@ -100,6 +100,9 @@ type rawAction string
 func (a rawAction) MarshalText() ([]byte, error) { return []byte(a), nil }
 func (a rawAction) GoString() string             { return fmt.Sprintf("rawAction(%q)", string(a)) }
 
+// inPortAction sends the frame back where it came from. That of go-openvswitch is in lower case, which no dump has.
+const inPortAction = rawAction("IN_PORT")
+
 func toGroup(id uint32) ovs.Action { return rawAction(fmt.Sprintf("group:%d", id)) }
 
 // ICMPv6 types (RFC 4443, 2710, 3810, 4861).

@@ -31,7 +31,12 @@ type Program struct {
 
 // NewProgram puts flows and groups together. Two flows with one key, or two groups with one number, are ErrConflict.
 func NewProgram(flows []Flow, groups []Group) (Program, error) {
-	p := Program{flows: slices.Clone(flows), groups: slices.Clone(groups)}
+	return newProgram(slices.Clone(flows), slices.Clone(groups))
+}
+
+// newProgram is NewProgram for slices that nobody else has.
+func newProgram(flows []Flow, groups []Group) (Program, error) {
+	p := Program{flows: flows, groups: groups}
 	slices.SortFunc(p.flows, compareKeys)
 	slices.SortFunc(p.groups, func(a, b Group) int { return cmp.Compare(a.ID, b.ID) })
 	for i := 1; i < len(p.flows); i++ {
@@ -59,7 +64,7 @@ func Merge(parts ...Program) (Program, error) {
 		all.flows = append(all.flows, p.flows...)
 		all.groups = append(all.groups, p.groups...)
 	}
-	return NewProgram(all.flows, all.groups)
+	return newProgram(all.flows, all.groups)
 }
 
 // Flows returns the flows by table, the first to match first.
@@ -102,7 +107,7 @@ func ParseDump(flows, groups []byte) (Program, error) {
 	}); err != nil {
 		return Program{}, err
 	}
-	return NewProgram(p.flows, p.groups)
+	return newProgram(p.flows, p.groups)
 }
 
 func eachLine(text []byte, do func(string) error) error {
