@@ -59,6 +59,7 @@ func (r *Rig) newHost(t TB, number int) *Host {
 	} else {
 		h.startOVS(t, number)
 	}
+	h.NS.Sysctl(t, "net/ipv6/conf/"+h.Physical+"/accept_dad", "0")
 	h.NS.AddAddr(t, h.Physical, v4, v6)
 	h.NS.LinkUp(t, h.Physical)
 	router4, router6 := r.addrs(routerNode)

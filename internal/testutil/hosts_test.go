@@ -206,3 +206,12 @@ func mustLink(t *testing.T, ns *testutil.NS, name string) netlink.Link {
 	}
 	return l
 }
+
+func mustAddr(t *testing.T, s string) netip.Addr {
+	t.Helper()
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

@@ -6,4 +6,4 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m, testutil.NeedEtcd()) }
+func TestMain(m *testing.M) { testutil.Main(m, testutil.NeedEtcd(), testutil.Agent(handlers)) }

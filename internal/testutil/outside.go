@@ -15,18 +15,24 @@ import (
 
 const namespaces = unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS
 
+// Nobody is the user and group ID that is not root's and exists inside when the tests were started by root.
+const Nobody = 65534
+
 // errSetup: the namespaces could be made, but not set up or not at all; nothing has run in them.
 var errSetup = errors.New("enter private namespaces")
 
 // runOutside starts this program again as PID 1 of new namespaces and returns its exit status.
 func runOutside(c config) (int, error) {
 	env := os.Environ()
-	if c.etcd {
+	if c.etcd && os.Getenv(etcdBinEnv) == "" {
 		path, err := BuildEtcd()
 		if err != nil {
 			return 0, err
 		}
 		env = append(env, etcdBinEnv+"="+path)
+	}
+	if os.Getenv("GORACE") == "" {
+		env = append(env, "GORACE=atexit_sleep_ms=100") // not a second for every process with -race that exits
 	}
 	tmp, err := newTempDir()
 	if err != nil {
@@ -72,8 +78,9 @@ func reexec(env []string, flags uintptr) (int, error) {
 		Setpgid:    true, // a terminal's interrupt reaches this process only, which passes it on once
 	}
 	if flags&unix.CLONE_NEWUSER != 0 {
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		cmd.SysProcAttr.UidMappings = idMap(os.Geteuid())
+		cmd.SysProcAttr.GidMappings = idMap(os.Getegid())
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = os.Geteuid() == 0
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
@@ -101,6 +108,16 @@ func reexec(env []string, flags uintptr) (int, error) {
 			return exitStatus(err)
 		}
 	}
+}
+
+// idMap makes the caller root inside. Root also gets an ordinary user, for tests of what one may do; an ordinary user
+// may map no ID but its own.
+func idMap(own int) []syscall.SysProcIDMap {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: own, Size: 1}}
+	if os.Geteuid() == 0 {
+		ids = append(ids, syscall.SysProcIDMap{ContainerID: Nobody, HostID: Nobody, Size: 1})
+	}
+	return ids
 }
 
 // exitStatus is what a shell would report.

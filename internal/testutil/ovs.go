@@ -66,6 +66,11 @@ func (o *OVS) start(t TB) {
 			t.Fatalf("start ovs: %v (run scripts/install-deps)", err)
 		}
 	}
+	if tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
+		t.Fatalf("start ovs: %v (the netdev datapath needs it; run scripts/install-deps as root)", err)
+	} else if err := tun.Close(); err != nil {
+		t.Fatalf("start ovs: %v", err)
+	}
 	t.Cleanup(func() {
 		if err := o.close(); err != nil {
 			t.Errorf("stop ovs: %v", err)

@@ -91,6 +91,10 @@ func (r *Rig) addrs(node int) (v4, v6 netip.Prefix) {
 func (r *Rig) makeUnderlay(t TB) {
 	t.Helper()
 	r.Underlay, r.Outside = NewNS(t), NewNS(t)
+	for _, ns := range []*NS{r.Underlay, r.Outside} {
+		// The tests' packets must not wait for links that are a second old to trust their link-local addresses.
+		ns.Sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
+	}
 	r.Underlay.Sysctl(t, "net/ipv4/ip_forward", "1")
 	r.Underlay.Sysctl(t, "net/ipv6/conf/all/forwarding", "1")
 	attrs := netlink.NewLinkAttrs()
