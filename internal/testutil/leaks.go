@@ -2,6 +2,7 @@ package testutil
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -37,9 +38,11 @@ func leaked(before resources) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	if now.goroutines > before.goroutines {
 		buf := make([]byte, 1<<20)
-		return fmt.Errorf("%d goroutines, %d at the start:\n%s", now.goroutines, before.goroutines, buf[:runtime.Stack(buf, true)])
+		errs = append(errs, fmt.Errorf("%d goroutines, %d at the start:\n%s", now.goroutines, before.goroutines,
+			buf[:runtime.Stack(buf, true)]))
 	}
 	if len(now.files) > len(before.files) {
 		var more []string
@@ -48,15 +51,17 @@ func leaked(before resources) error {
 				more = append(more, fd+" "+now.files[fd])
 			}
 		}
-		return fmt.Errorf("%d open files, %d at the start; new: %s", len(now.files), len(before.files), strings.Join(more, ", "))
+		errs = append(errs, fmt.Errorf("%d open files, %d at the start; new: %s", len(now.files), len(before.files),
+			strings.Join(more, ", ")))
 	}
-	if now.strayed > 0 {
-		return fmt.Errorf("%d threads are in a foreign network or mount namespace", now.strayed)
+	if now.strayed > before.strayed {
+		errs = append(errs, fmt.Errorf("%d threads are in a foreign network or mount namespace, %d at the start", now.strayed,
+			before.strayed))
 	}
 	if now.threads > before.threads+threadSlack {
-		return fmt.Errorf("%d threads, %d at the start", now.threads, before.threads)
+		errs = append(errs, fmt.Errorf("%d threads, %d at the start", now.threads, before.threads))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 type resources struct {
