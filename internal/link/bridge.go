@@ -59,6 +59,9 @@ func (h *Handle) EnsureBridge(ctx context.Context, b Bridge) error {
 		case !l.carries(b.Alias) || l.Kind != "bridge":
 			return notOurs("create bridge", l)
 		}
+		if err := c.setMTU(l, b.MTU); err != nil {
+			return err
+		}
 		if err := h.inside(b.tune); err != nil {
 			return err
 		}
@@ -93,10 +96,11 @@ func (b Bridge) tune() error {
 	if err := setIPv6(b.Name, hasFamily6(b.Addrs)); err != nil {
 		return err
 	}
-	if !hasIPv6() {
+	err := writeSysctl(confKey("ipv6", b.Name, "accept_ra"), "0")
+	if errors.Is(err, errdefs.ErrNotFound) && !hasFamily6(b.Addrs) {
 		return nil
 	}
-	return writeSysctl(confKey("ipv6", b.Name, "accept_ra"), "0")
+	return err
 }
 
 func (d *differences) bridge(b Bridge, l Link) {
@@ -146,10 +150,10 @@ func (d *differences) bridgeSysctls(b Bridge) error {
 	if off == hasFamily6(b.Addrs) {
 		d.text("link "+b.Name+" IPv6", onOff(!off), onOff(off))
 	}
-	if !hasIPv6() {
-		return nil
-	}
 	ra, err := readSysctl(confKey("ipv6", b.Name, "accept_ra"))
+	if errors.Is(err, errdefs.ErrNotFound) {
+		return nil // no IPv6 at all, which has been named if it is wrong
+	}
 	d.text("link "+b.Name+" accept_ra", "0", ra)
 	return err
 }

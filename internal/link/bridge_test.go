@@ -71,6 +71,7 @@ func TestEnsureBridgeRepairs(t *testing.T) {
 	}{
 		"down":            {func(c *conn, l netlink.Link) error { return c.LinkSetDown(l) }, "link cnmb1"},
 		"mtu":             {func(c *conn, l netlink.Link) error { return c.LinkSetMTU(l, 1300) }, "mtu"},
+		"tiny mtu":        {func(c *conn, l netlink.Link) error { return c.LinkSetMTU(l, 900) }, "IPv6"},
 		"MAC":             {func(c *conn, l netlink.Link) error { return c.LinkSetHardwareAddr(l, mac(7)) }, "address"},
 		"unfinished":      {func(c *conn, l netlink.Link) error { return c.LinkSetAlias(l, "") }, "alias"},
 		"address gone":    {func(c *conn, l netlink.Link) error { return c.AddrDel(l, addr("10.1.0.1/24")) }, "address 10.1.0.1/24"},

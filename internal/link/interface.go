@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -70,23 +69,26 @@ func (h *Handle) Configure(ctx context.Context, i Interface) error {
 		if err != nil {
 			return err
 		}
+		if err := c.setMTU(l, i.MTU); err != nil {
+			return err
+		}
 		if err := h.inside(func() error { return writeSysctls(sysctls) }); err != nil {
 			return err
 		}
 		var first []change
-		if i.Up && !l.Up || i.MTU != 0 && i.MTU != l.MTU {
-			var attrs []*nl.RtAttr
-			head := header(l.Index)
-			if i.Up {
-				head = headerUp(l.Index, true)
-			}
-			if i.MTU != 0 {
-				attrs = append(attrs, attr32(unix.IFLA_MTU, uint32(i.MTU)))
-			}
-			first = append(first, newChange("set up interface", i.Name, unix.RTM_SETLINK, 0, head, attrs...))
+		if i.Up && !l.Up {
+			first = append(first, newChange("raise interface", i.Name, unix.RTM_SETLINK, 0, headerUp(l.Index, true)))
 		}
 		return c.setAddresses(l, i.Addrs, first...)
 	})
+}
+
+// setMTU comes before sysctls and addresses: below 1280 bytes an interface has no IPv6 to set them on.
+func (c *conn) setMTU(l Link, mtu int) error {
+	if mtu == 0 || mtu == l.MTU {
+		return nil
+	}
+	return c.changes.apply(newChange("set MTU of", l.Name, unix.RTM_SETLINK, 0, header(l.Index), attr32(unix.IFLA_MTU, uint32(mtu))))
 }
 
 // CheckInterface names every way in which the interface is not as i says. It changes nothing.
@@ -127,7 +129,7 @@ func (h *Handle) CheckInterface(ctx context.Context, i Interface) ([]Difference,
 func (d *differences) sysctls(want map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		have, err := readSysctl(key)
-		if err != nil {
+		if err != nil && !errors.Is(err, errdefs.ErrNotFound) {
 			return fmt.Errorf("check: %w", err)
 		}
 		d.text("sysctl "+key, want[key], have)

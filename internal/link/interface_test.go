@@ -115,6 +115,7 @@ func TestCheckInterfaceNamesTheDifference(t *testing.T) {
 	}{
 		"down":    {func(c *conn, l netlink.Link) error { return c.LinkSetDown(l) }, "link eth0"},
 		"mtu":     {func(c *conn, l netlink.Link) error { return c.LinkSetMTU(l, 1300) }, "mtu"},
+		"tiny":    {func(c *conn, l netlink.Link) error { return c.LinkSetMTU(l, 900) }, "disable_ipv6"},
 		"missing": {func(c *conn, l netlink.Link) error { return c.AddrDel(l, addr("10.1.0.2/24")) }, "10.1.0.2/24"},
 		"surplus": {func(c *conn, l netlink.Link) error { return c.AddrAdd(l, addr("fd00:9::9/64")) }, "fd00:9::9/64"},
 		"sysctl":  {func(*conn, netlink.Link) error { return writeSysctl("net.ipv6.conf.eth0.accept_ra", "1") }, "accept_ra"},

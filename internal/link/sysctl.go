@@ -123,22 +123,24 @@ func writeSysctl(key, value string) error {
 	return opError("set sysctl", key+"="+value, errors.Join(err, file.Close()))
 }
 
-// setIPv6 switches IPv6 on an interface of the calling thread's namespace. A kernel without IPv6 has it off already.
+// setIPv6 switches IPv6 on an interface of the calling thread's namespace. Where there is none it is off already.
 func setIPv6(name string, on bool) error {
 	value := "1"
 	if on {
 		value = "0"
 	}
 	err := writeSysctl(confKey("ipv6", name, "disable_ipv6"), value)
-	if !on && errors.Is(err, os.ErrNotExist) && !hasIPv6() {
+	if !on && errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
+// ipv6Disabled takes an existing interface without the sysctl for one without IPv6: the kernel takes IPv6 away from an
+// interface whose MTU falls below 1280, and gives it back when the MTU rises again.
 func ipv6Disabled(name string) (bool, error) {
 	value, err := readSysctl(confKey("ipv6", name, "disable_ipv6"))
-	if errors.Is(err, os.ErrNotExist) && !hasIPv6() {
+	if errors.Is(err, os.ErrNotExist) {
 		return true, nil
 	}
 	return value == "1", err

@@ -221,11 +221,9 @@ func tune(within func(func() error) error, name string, noIPv6, txOff bool) erro
 	})
 }
 
-// repairVeth sets everything that can be set on a living pair.
+// repairVeth sets everything that can be set on a living pair. The MTU goes before the sysctls: raised from below 1280
+// bytes, an end has IPv6 again.
 func (h *Handle) repairVeth(ctx context.Context, c *conn, v Veth, state vethState, master int) error {
-	if err := h.tuneVeth(v); err != nil {
-		return err
-	}
 	attrs := append(physical(v.MAC, v.MTU), attr32(unix.IFLA_MASTER, uint32(master)))
 	err := c.changes.apply(newChange("repair veth", v.Name, unix.RTM_SETLINK, 0, headerUp(state.host.Index, true), attrs...))
 	if err != nil {
@@ -237,7 +235,10 @@ func (h *Handle) repairVeth(ctx context.Context, c *conn, v Veth, state vethStat
 	}
 	fix := newChange("repair veth peer", v.Peer.Name+" (index "+strconv.Itoa(state.peer.Index)+")",
 		unix.RTM_SETLINK, 0, head, physical(v.Peer.MAC, v.MTU)...)
-	return h.atPeer(ctx, c, v, func(c *conn) error { return c.changes.apply(fix) })
+	if err := h.atPeer(ctx, c, v, func(c *conn) error { return c.changes.apply(fix) }); err != nil {
+		return err
+	}
+	return h.tuneVeth(v)
 }
 
 // atPeer runs fn with a connection in the namespace of v's other end.

@@ -54,6 +54,7 @@ func TestEnsureVethRepairsAndReplaces(t *testing.T) {
 		replaced bool
 	}{
 		{"mtu here", set(true, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetMTU(l, 1300) }), "cnmv1 mtu", false},
+		{"tiny mtu", set(true, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetMTU(l, 900) }), "cnmv1 mtu", false},
 		{"mtu there", set(false, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetMTU(l, 1300) }), "eth0 mtu", false},
 		{"down", set(true, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetDown(l) }), "link cnmv1", false},
 		{"out of the bridge", set(true, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetNoMaster(l) }), "master", false},
