@@ -35,6 +35,8 @@ type allocator struct {
 }
 
 // of returns the network's allocator, reading the claims first if it is new.
+//
+//nolint:contextcheck // what follows the claims outlives this call
 func (as *allocators) of(ctx context.Context, n *Network) (*allocator, error) {
 	if a := as.known(n.rec.ID); a != nil {
 		return a, nil

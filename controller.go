@@ -46,7 +46,8 @@ type NetworkController struct {
 	allocs allocators
 	peers  nodeDirectory
 	queue  keyed.Queue
-	wake   chan string // reasons to reconcile; buffered, one is enough
+	wake   chan string   // reasons to reconcile; buffered, one is enough
+	lost   chan struct{} // hostState.lost is not empty; buffered, one is enough
 
 	background context.Context // of the controller's own goroutines; ends with Close
 	cancel     context.CancelFunc
@@ -64,7 +65,7 @@ type NetworkController struct {
 // It fails with ErrInUse when another controller uses the data or run directory or, in the cluster, the node's name,
 // and with ErrUnavailable when a store does not answer; nothing has been changed then.
 func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) {
-	defer wrap(&err, "new controller", "")
+	defer wrap(&err, "new controller")
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) 
 		return nil, err
 	}
 	c := &NetworkController{
-		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, state: newHostState(), wake: make(chan string, 1),
+		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, state: newHostState(), wake: make(chan string, 1), lost: make(chan struct{}, 1),
 	}
 	c.background, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
@@ -217,7 +218,7 @@ func (c *NetworkController) enter() (exit func(), err error) {
 // Close stops the controller: it waits for the calls in progress, ends its goroutines and releases its stores and
 // directories. The data plane keeps running, and a new controller takes it over. A second Close does nothing.
 func (c *NetworkController) Close() (err error) {
-	defer wrap(&err, "close controller", "")
+	defer wrap(&err, "close controller")
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

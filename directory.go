@@ -139,22 +139,3 @@ func (d *nodeDirectory) unsubscribe(m *membership) {
 	defer d.mu.Unlock()
 	delete(d.subscribers, m)
 }
-
-// evict takes an endpoint out of its sandbox after the store said that it is not joined here any more.
-func (c *NetworkController) evict(n *Network, a *attachment) {
-	ctx, cancel := context.WithTimeout(c.background, undoTimeout)
-	defer cancel()
-	release, err := c.queue.Lock(ctx, endpointTurn(a.ep.ID))
-	if err != nil {
-		return
-	}
-	defer release()
-	still, _ := c.state.attached(a.ep.ID)
-	if still != a {
-		return
-	}
-	c.log.Info("endpoint was taken out of its sandbox by another node", "network", n.rec.Name, "endpoint", a.ep.Name)
-	if err := c.detach(ctx, n, a); err != nil {
-		c.log.Warn("endpoint could not be removed", "endpoint", a.ep.Name, "error", err)
-	}
-}

@@ -8,11 +8,15 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/ipam"
 	"github.com/libcnm/libcnm/store"
 )
+
+// heldPause is how long a call waits to see whether another gives up one of the last addresses: about one commit.
+const heldPause = 5 * time.Millisecond
 
 // Endpoint is a handle on an endpoint: a sandbox's attachment to one network. Its name and addresses are its own from
 // CreateEndpoint to Delete, joined or not.
@@ -62,8 +66,9 @@ func (e *Endpoint) Info() EndpointInfo {
 	info := EndpointInfo{
 		Addresses: slices.Clone(rec.Addrs), MAC: rec.MAC.HardwareAddr(), Aliases: slices.Clone(rec.Aliases),
 	}
-	if rec.Join != nil {
-		info.Node, info.Sandbox = rec.Join.Node, rec.Join.Sandbox
+	// What this handle remembers of a join here is over if the host does not have it: another handle left.
+	if j := rec.Join; j != nil && (a.ep != nil || j.Node != e.network.c.node.Name) {
+		info.Node, info.Sandbox = j.Node, j.Sandbox
 	}
 	if a.ready {
 		info.Interface, info.MTU, info.Gateway = a.made.Interface, a.made.MTU, slices.Clone(a.made.Gateways)
@@ -148,6 +153,14 @@ func (n *Network) recordEndpoint(ctx context.Context, name string, cfg *endpoint
 				return nil, err
 			}
 			continue
+		}
+		if full := (*ipam.ExhaustedError)(nil); errors.As(err, &full) && full.Held > 0 && ctx.Err() == nil {
+			// Other calls are trying the last addresses; one may come back.
+			pause(ctx, heldPause)
+			continue
+		}
+		if errors.Is(err, ErrExists) {
+			return nil, n.nameOwner(ctx, cfg.addrs, err)
 		}
 		if err != nil {
 			return nil, err
@@ -266,6 +279,16 @@ func (n *Network) explainEndpointConflict(ctx context.Context, alloc *allocator,
 		}
 	}
 	return nil
+}
+
+// nameOwner replaces the refusal of an address that was asked for by one that names its owner.
+func (n *Network) nameOwner(ctx context.Context, addrs []netip.Addr, refusal error) error {
+	for _, addr := range addrs {
+		if err := n.refuseTaken(ctx, addr); err != nil {
+			return err
+		}
+	}
+	return refusal
 }
 
 // refuseTaken names the owner of an address that was asked for.

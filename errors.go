@@ -46,8 +46,13 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // wrap is used at the public edge only, as `defer wrap(&err, "delete network", name)`.
-func wrap(err *error, op, object string) {
-	if *err != nil {
-		*err = &Error{Op: op, Object: printable(object), Err: *err}
+func wrap(err *error, op string, object ...string) {
+	if *err == nil {
+		return
 	}
+	e := &Error{Op: op, Err: *err}
+	if len(object) > 0 {
+		e.Object = printable(object[0])
+	}
+	*err = e
 }

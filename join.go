@@ -212,7 +212,7 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 		return err
 	}
 	defer n.host.gate.Release(1)
-	_, seen := c.state.attached(a.ep.ID)
+	_, seen := c.state.attached(a.id)
 	made, err := n.host.ApplyEndpoint(ctx, seen.driverEndpoint())
 	if err != nil {
 		return err
@@ -221,7 +221,7 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 	if made.Interface == "" {
 		return nil
 	}
-	_, seen = c.state.attached(a.ep.ID)
+	_, seen = c.state.attached(a.id)
 	if err := a.sandbox.configure(ctx, &seen); err != nil {
 		return err
 	}
@@ -292,5 +292,5 @@ func (c *NetworkController) removeEndpoint(ctx context.Context, n *Network, a *a
 		return err
 	}
 	defer n.host.gate.Release(1)
-	return n.host.RemoveEndpoint(ctx, n.rec.ID, a.ep.ID)
+	return n.host.RemoveEndpoint(ctx, n.rec.ID, a.id)
 }

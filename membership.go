@@ -51,6 +51,8 @@ func newMembership(c *NetworkController, n *Network) *membership {
 }
 
 // start reads the endpoints, follows them from then on, and returns when the driver knows all of them.
+//
+//nolint:contextcheck // what follows the endpoints outlives this call
 func (m *membership) start(ctx context.Context) error {
 	if err := m.c.peers.start(ctx, m.c); err != nil {
 		return err
@@ -183,7 +185,7 @@ func (m *membership) take(ev store.Event) {
 	m.evict(id, next, ev.Rev)
 }
 
-// evict starts the removal of an endpoint from its sandbox here when the store says, at a revision later than that of
+// evict asks for the removal of an endpoint from its sandbox here when the store says, at a revision later than that of
 // the join, that it is not joined here: it was deleted by force elsewhere.
 func (m *membership) evict(id drivers.EndpointID, ep *endpointRecord, rev store.Rev) {
 	a, seen := m.c.state.attached(id)
@@ -193,7 +195,11 @@ func (m *membership) evict(id drivers.EndpointID, ep *endpointRecord, rev store.
 	if ep != nil && ep.Join != nil && ep.Join.Node == m.c.node.Name && ep.Join.Sandbox == seen.sandbox.rec.ID {
 		return
 	}
-	m.c.tasks.Go(func() { m.c.evict(m.n, a) })
+	m.c.state.markLost(a)
+	select {
+	case m.c.lost <- struct{}{}:
+	default:
+	}
 }
 
 // lockedAll makes the driver be told everything.

@@ -62,7 +62,7 @@ func (n *Network) store() store.Store { return n.c.storeOf(n.host) }
 
 // Networks returns all networks: this node's and the cluster's, in the order of their IDs.
 func (c *NetworkController) Networks(ctx context.Context) (_ []*Network, err error) {
-	defer wrap(&err, "list networks", "")
+	defer wrap(&err, "list networks")
 	exit, err := c.enter()
 	if err != nil {
 		return nil, err

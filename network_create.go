@@ -265,7 +265,7 @@ func (c *NetworkController) describeNetwork(ctx context.Context, st store.Store,
 // randomVNI picks from a range so large that a collision, which the commit would find, is rare.
 func randomVNI() uint32 {
 	var b [4]byte
-	rand.Read(b[:]) //nolint:errcheck // documented never to fail since Go 1.24
+	rand.Read(b[:])
 	return firstVNI + binary.BigEndian.Uint32(b[:])%(maxVNI-firstVNI+1)
 }
 

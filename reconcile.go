@@ -19,7 +19,7 @@ const repairTimeout = 30 * time.Second
 // Check compares this host with the desired state and names every difference. It changes nothing. Calls in progress are
 // waited for, so that what they are about to do is not taken for a difference.
 func (c *NetworkController) Check(ctx context.Context) (_ []Drift, err error) {
-	defer wrap(&err, "check", "")
+	defer wrap(&err, "check")
 	exit, err := c.enter()
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (c *NetworkController) Check(ctx context.Context) (_ []Drift, err error) {
 // Reconcile makes the host equal to the desired state. A controller does so by itself when it learns of a difference;
 // after Reconcile has returned it is done.
 func (c *NetworkController) Reconcile(ctx context.Context) (err error) {
-	defer wrap(&err, "reconcile", "")
+	defer wrap(&err, "reconcile")
 	exit, err := c.enter()
 	if err != nil {
 		return err
@@ -109,6 +109,9 @@ func (c *NetworkController) maintain() {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.lost:
+			c.evictLost(ctx)
+			continue
 		case cause = <-c.wake:
 		case <-ticker.C:
 		}
@@ -119,6 +122,30 @@ func (c *NetworkController) maintain() {
 			c.log.Warn("host could not be repaired, will be tried again", "cause", cause, "error", err)
 		}
 	}
+}
+
+// evictLost takes endpoints out of their sandboxes that the store says are not joined here any more.
+func (c *NetworkController) evictLost(ctx context.Context) {
+	for _, a := range c.state.takeLost() {
+		c.log.Info("endpoint was taken out of its sandbox by another node", "network", a.network.rec.Name, "endpoint", a.id)
+		if err := c.evict(ctx, a); err != nil && ctx.Err() == nil {
+			c.log.Warn("endpoint could not be removed, will be tried again", "endpoint", a.id, "error", err)
+		}
+	}
+}
+
+func (c *NetworkController) evict(ctx context.Context, a *attachment) error {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	release, err := c.queue.Lock(ctx, endpointTurn(a.id))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if c.state.current(a.id) != a {
+		return nil
+	}
+	return c.detach(ctx, a.network, a)
 }
 
 // forward passes on what a driver notices by itself.
@@ -222,7 +249,7 @@ func (c *NetworkController) repairSandbox(ctx context.Context, sb *Sandbox) erro
 	}
 	var errs []error
 	for _, a := range c.state.of(sb) {
-		errs = append(errs, c.reattach(ctx, a.network, c.state.current(a.ep.ID)))
+		errs = append(errs, c.reattach(ctx, a.network, c.state.current(a.id)))
 	}
 	return errors.Join(append(errs, sb.routeIfThere(ctx))...)
 }
@@ -232,12 +259,12 @@ func (c *NetworkController) reattach(ctx context.Context, n *Network, a *attachm
 	if a == nil {
 		return nil
 	}
-	release, err := c.queue.Lock(ctx, endpointTurn(a.ep.ID))
+	release, err := c.queue.Lock(ctx, endpointTurn(a.id))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if c.state.current(a.ep.ID) != a || a.sandbox.gone() {
+	if c.state.current(a.id) != a || a.sandbox.gone() {
 		return nil
 	}
 	return c.attach(ctx, n, a)

@@ -186,7 +186,7 @@ func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[end
 	}
 	c.state.mu.Lock()
 	defer c.state.mu.Unlock()
-	c.state.lockedAttach(&attachment{network: n, ep: &s.value, rev: s.rev(), sandbox: sb})
+	c.state.lockedAttach(&attachment{id: s.value.ID, network: n, sandbox: sb, ep: &s.value, rev: s.rev()})
 	if c.state.networks[n.rec.ID] == nil {
 		active := &activeNetwork{rec: n.rec, host: n.host}
 		if c.spansNodes(n.host) {
@@ -217,7 +217,7 @@ func (c *NetworkController) attachAll(ctx context.Context) error {
 	for _, sb := range c.state.allSandboxes() {
 		group.Go(func() error {
 			for _, a := range c.state.of(sb) {
-				if err := c.attach(ctx, a.network, c.state.current(a.ep.ID)); err != nil {
+				if err := c.attach(ctx, a.network, c.state.current(a.id)); err != nil {
 					return fmt.Errorf("endpoint %s of container %s: %w", a.ep.Name, sb.rec.ContainerID, err)
 				}
 			}

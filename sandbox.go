@@ -49,7 +49,7 @@ func (sb *Sandbox) Key() string { return sb.rec.NetNS }
 // Labels returns a copy of the labels.
 func (sb *Sandbox) Labels() map[string]string { return maps.Clone(sb.rec.Labels) }
 
-// HostnamePath, HostsPath and ResolvConfPath are the files that the runtime mounts over those of the container's /etc.
+// HostnamePath is the file for the container's /etc/hostname, which the runtime mounts there.
 func (sb *Sandbox) HostnamePath() string { return filepath.Join(sb.dir(), etcfiles.Hostname) }
 
 // HostsPath is the file for /etc/hosts. It follows the endpoints that join and leave.

@@ -23,6 +23,7 @@ type hostState struct {
 	sandboxes   map[string]*Sandbox
 	byContainer map[string]*Sandbox
 	endpoints   map[drivers.EndpointID]*attachment
+	lost        []*attachment // to be taken out of their sandboxes
 }
 
 // activeNetwork is a network that a driver has been told of.
@@ -33,11 +34,13 @@ type activeNetwork struct {
 }
 
 // attachment is an endpoint joined, or being joined, to a sandbox of this host.
+// While it is in hostState, all but the first three fields are guarded by hostState.mu; copies are read freely.
 type attachment struct {
+	id      drivers.EndpointID
 	network *Network
-	ep      *endpointRecord // with Join set
-	rev     store.Rev
 	sandbox *Sandbox
+	ep      *endpointRecord // with Join set; never changed, only replaced
+	rev     store.Rev
 	made    drivers.Attachment // valid once ready
 	ready   bool
 	leaving bool // its interface is being removed
@@ -97,14 +100,14 @@ func (s *hostState) reserve(sb *Sandbox, n *Network, ep *endpointRecord, cfg *jo
 	if join.Interface == "" {
 		join.Interface = ethName(join.Slot)
 	}
-	a := &attachment{network: n, ep: ep.withJoin(join), sandbox: sb}
+	a := &attachment{id: ep.ID, network: n, sandbox: sb, ep: ep.withJoin(join)}
 	s.lockedAttach(a)
 	return a, nil
 }
 
 func (s *hostState) lockedAttach(a *attachment) {
-	s.endpoints[a.ep.ID] = a
-	a.sandbox.joined[a.ep.ID] = a
+	s.endpoints[a.id] = a
+	a.sandbox.joined[a.id] = a
 }
 
 func ethName(slot int) string { return "eth" + strconv.Itoa(slot) }
@@ -134,13 +137,29 @@ func (s *hostState) setLeft(a *attachment) {
 	a.leaving, a.ready = true, false
 }
 
+// markLost notes an attachment that the store does not have any more.
+func (s *hostState) markLost(a *attachment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = append(s.lost, a)
+}
+
+// takeLost returns what markLost noted.
+func (s *hostState) takeLost() []*attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost := s.lost
+	s.lost = nil
+	return lost
+}
+
 // forget removes an attachment.
 func (s *hostState) forget(a *attachment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.endpoints[a.ep.ID] == a {
-		delete(s.endpoints, a.ep.ID)
-		delete(a.sandbox.joined, a.ep.ID)
+	if s.endpoints[a.id] == a {
+		delete(s.endpoints, a.id)
+		delete(a.sandbox.joined, a.id)
 	}
 }
 

@@ -1,0 +1,11 @@
+package libcnm_test
+
+import (
+	"testing"
+
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	testutil.Main(m, testutil.NeedEtcd())
+}
