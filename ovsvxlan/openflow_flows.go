@@ -91,12 +91,18 @@ func (f *flows) replaceWanted(programs map[Object]Program) {
 	f.wanted, f.exclusive, f.resync = maps.Clone(programs), true, true
 }
 
-// apply waits until the objects are on the bridge as wanted.
+// apply waits until the objects are on the bridge as wanted, and with them whatever callers set who did not wait.
 func (f *flows) apply(ctx context.Context, objects []Object) error {
-	if len(objects) == 0 {
+	if len(objects) > 0 {
+		return f.runner.do(ctx, objects...)
+	}
+	f.mu.Lock()
+	settled := len(f.changed) == 0 && !f.resync
+	f.mu.Unlock()
+	if settled {
 		return nil
 	}
-	return f.runner.do(ctx, objects...)
+	return f.runner.do(ctx, Object{})
 }
 
 // restore compares the whole bridge with what is wanted and repairs it.

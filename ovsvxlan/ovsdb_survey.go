@@ -47,24 +47,24 @@ func (r *rows) mine(ctx context.Context) (bool, error) {
 	return err == nil && have.bridge != nil && ours(have.bridge.ExternalIDs), err
 }
 
-// portsOf returns the names of our ports, except the bridge's own, whose interface has value under key of its
-// external_ids; an empty value stands for any.
-func (r *rows) portsOf(ctx context.Context, key, value string) ([]string, error) {
+// portsOf returns our ports, except the bridge's own, whose interface has value under key of its external_ids, with all
+// of those; an empty value stands for any.
+func (r *rows) portsOf(ctx context.Context, key, value string) (map[string]map[string]string, error) {
 	have, err := r.survey(ctx)
 	if err != nil || have.bridge == nil || !ours(have.bridge.ExternalIDs) {
 		return nil, err
 	}
-	var names []string
+	ports := map[string]map[string]string{}
 	for name, p := range have.ports {
 		i := have.interfaces[name]
 		if name == r.bridge || i == nil || !ours(p.ExternalIDs) {
 			continue
 		}
 		if v, ok := i.ExternalIDs[key]; ok && (value == "" || v == value) {
-			names = append(names, name)
+			ports[name] = i.ExternalIDs
 		}
 	}
-	return names, nil
+	return ports, nil
 }
 
 // bridgeOf returns the bridge that has a port called device, and its datapath type; both are empty without.

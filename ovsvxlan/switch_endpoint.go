@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // ApplyEndpoint connects a local endpoint by its host device. When it returns the endpoint's flows are in place and
@@ -64,18 +65,33 @@ func (s *Switch) RemoveEndpoint(ctx context.Context, network, id string) error {
 		return err
 	}
 	ports := []string{e.Interface}
-	if !known { // perhaps of an earlier process, or of a call that failed half-way
-		if ports, err = s.rows.portsOf(ctx, endpointKey, id); err != nil {
+	if !known { // perhaps it is an earlier process's, or a call's that was cut short
+		if ports, e.Addrs, err = s.leftovers(ctx, id); err != nil {
 			return fmt.Errorf("remove endpoint %s: %w", id, err)
 		}
 	}
-	if err := both(
-		func() error { return s.removeFlows(ctx, objects, zone, e.Addrs) },
-		func() error { return s.ports.do(ctx, ports...) },
-	); err != nil {
+	if err := s.removeFlows(ctx, objects, zone, e.Addrs); err != nil {
+		return fmt.Errorf("remove endpoint %s: %w", id, err)
+	}
+	// The row goes last: it is what a call cut short is continued from.
+	if err := s.ports.do(ctx, ports...); err != nil {
 		return fmt.Errorf("remove endpoint %s: %w", id, err)
 	}
 	return nil
+}
+
+// leftovers returns the ports and addresses that the database has for an endpoint.
+func (s *Switch) leftovers(ctx context.Context, id string) (ports []string, addrs []netip.Addr, err error) {
+	rows, err := s.rows.portsOf(ctx, endpointKey, id)
+	for name, ids := range rows {
+		ports = append(ports, name)
+		for _, text := range strings.Fields(ids[addrsKey]) {
+			if addr, err := netip.ParseAddr(text); err == nil { // else somebody wrote it who is not us
+				addrs = append(addrs, addr)
+			}
+		}
+	}
+	return ports, addrs, err
 }
 
 // removeFlows takes objects off the bridge, and then the connections of addrs, which would outlive their flows.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -81,7 +83,7 @@ func (s *Switch) RemoveNetwork(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("remove network %s: %w", id, err)
 	}
-	if ports = append(ports, left...); !known && len(ports) == 0 {
+	if ports = slices.AppendSeq(ports, maps.Keys(left)); !known && len(ports) == 0 {
 		return nil
 	}
 	slices.Sort(ports)
@@ -204,4 +206,15 @@ func (s *Switch) flushZone(ctx context.Context, zone uint16, match ...string) er
 	}
 	_, err := control(ctx, s.cfg.RunDir, "dpctl/flush-conntrack", append([]string{fmt.Sprintf("zone=%d", zone)}, match...)...)
 	return err
+}
+
+// Transit returns the addresses that stand for a network towards the host, one per family it has egress in.
+func (s *Switch) Transit(network string) []netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.want.networks[network]
+	if n == nil {
+		return nil
+	}
+	return slices.DeleteFunc([]netip.Addr{n.spec.Transit4, n.spec.Transit6}, func(a netip.Addr) bool { return !a.IsValid() })
 }

@@ -70,7 +70,7 @@ func (s *Switch) sync(ctx context.Context, wanted bool, freed []uint16) error {
 	if err := s.ensureBridge(ctx); err != nil {
 		return err
 	}
-	keys := append(slices.Collect(maps.Keys(s.wantRows().ports)), ports...)
+	keys := slices.AppendSeq(slices.Collect(maps.Keys(ports)), maps.Keys(s.wantRows().ports))
 	slices.Sort(keys)
 	return both(
 		func() error { return s.flows.restore(ctx) },
