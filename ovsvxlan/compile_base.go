@@ -139,7 +139,8 @@ func (b *builder) gatewayOut(base Base) {
 	for _, p := range refused {
 		b.add(TableEgress, refuse, ipProtocol(p.Addr()), match(ipDstIn(p)), ovs.Drop())
 	}
-	// Once more, because fragments have been put together since.
+	// Once more: in the kernel's datapath (not in netdev) conntrack has put fragments together since, so there this
+	// does not depend on FragmentMode.
 	b.add(TableEgressOut, refuse, ovs.ProtocolUDPv4, match(ovs.TransportDestinationPort(base.TunnelUDPPort)), ovs.Drop())
 	b.add(TableEgressOut, refuse, ovs.ProtocolUDPv6, match(ovs.TransportDestinationPort(base.TunnelUDPPort)), ovs.Drop())
 	for _, p := range []netip.Prefix{base.TransitPrefix4, base.TransitPrefix6} {
