@@ -35,8 +35,8 @@
 // An internal network is like Docker's: nothing is forwarded, the gateway address can be reached. A sandbox that may
 // change its routes reaches other addresses of the host by way of it as well.
 //
-// A reply is a packet in a connection's reply direction. So a connection that someone opened into a network while all
-// rules were flushed ends when they are back, as does one between two networks.
+// A reply is a packet in a connection's reply direction. So nothing more arrives of a connection that someone opened into
+// a network while all rules were flushed, and nothing either way of one between two networks.
 //
 // What a socket of the host sends into a VXLAN device still belongs to that socket when the kernel sends it on, and that
 // includes the kernel's own sockets, for neighbour discovery say. So an administrator's own VXLAN device with an address

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,12 +31,20 @@ type rig struct {
 	spec Spec
 	ns   map[string]*testutil.NS // "host", "outside", and sandboxes such as "a1"
 	addr map[string][2]netip.Addr
+
+	mu      sync.Mutex                      // guards clients
+	clients map[netip.AddrPort]*net.UDPConn // who asked, and the server's socket
 }
 
 // newRig makes a host with the bridge networks a (sandboxes a1, a2), b (b1) and internal i (i1, i2), an overlay's gateway
 // g behind which g1 stands for the overlay, and a neighbour called outside. No rules are set.
 func newRig(t *testing.T, backend string) *rig {
-	r := &rig{host: newHost(t, backend), t: t, ns: make(map[string]*testutil.NS), addr: make(map[string][2]netip.Addr)}
+	r := &rig{host: newHost(t, backend), t: t, ns: make(map[string]*testutil.NS), addr: make(map[string][2]netip.Addr),
+		clients: make(map[netip.AddrPort]*net.UDPConn)}
+	for _, f := range families {
+		// Somebody on the host uses conntrack, so flows are tracked even while there are none of our rules.
+		r.iptables(t, f, "-t raw -A PREROUTING -m conntrack --ctstate INVALID -j RETURN")
+	}
 	r.ns["host"] = r.NS
 	for _, key := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
 		r.Sysctl(t, key, "1")
@@ -145,14 +154,16 @@ func (r *rig) serveAt(ns string, at netip.AddrPort) {
 		buf := make([]byte, 64)
 		for {
 			_, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err == nil {
+				r.mu.Lock()
+				r.clients[from] = conn
+				r.mu.Unlock()
+				_, err = conn.WriteToUDPAddrPort([]byte(from.Addr().Unmap().String()), from)
+			}
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if err != nil {
-				continue // an ICMP error for an earlier answer
-			}
-			// The probe notices what does not arrive.
-			_, _ = conn.WriteToUDPAddrPort([]byte(from.Addr().Unmap().String()), from)
+			// Anything else the asker notices, or it is an ICMP error for an earlier answer.
 		}
 	})
 	r.t.Cleanup(func() {
@@ -210,6 +221,7 @@ type attempt struct {
 	port     uint16 // 0: echoPort
 	open     bool
 	seenAs   string // whose address the server must see; empty: the sender's own
+	heard    bool   // of a held flow that is not open: what the other side sends arrives all the same
 }
 
 // expect asks all probes in both families at the same time.
@@ -241,6 +253,36 @@ func (r *rig) expect(when string, attempts ...attempt) {
 	wg.Wait()
 }
 
+// push lets the servers send something to all who asked them so far.
+func (r *rig) push() {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for client, server := range r.clients {
+		if _, err := server.WriteToUDPAddrPort([]byte("!"), client); err != nil && !errors.Is(err, syscall.EPERM) {
+			r.t.Errorf("push from %s to %s: %v", server.LocalAddr(), client, err)
+		}
+	}
+}
+
+// hears waits for what push sends.
+func (f flow) hears(open bool) error {
+	timeout := silence
+	if open {
+		timeout = patience
+	}
+	if err := f.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return err
+	}
+	buf := make([]byte, 64)
+	for {
+		n, err := f.Read(buf)
+		if err != nil || string(buf[:n]) == "!" {
+			return err
+		}
+	}
+}
+
 // heldFlow is a flow that is used again and again, so that conntrack takes it for established.
 type heldFlow struct {
 	attempt
@@ -257,16 +299,25 @@ func (r *rig) hold(p attempt) []heldFlow {
 	return held
 }
 
-// expectHeld asks all held flows at the same time.
-func (r *rig) expectHeld(when string, held []heldFlow, open func(heldFlow) bool) {
+// expectHeld asks all held flows at the same time, and then lets the other side speak first.
+func (r *rig) expectHeld(when string, rules bool, held []heldFlow) {
 	r.t.Helper()
-	var wg sync.WaitGroup
-	for _, h := range held {
-		wg.Go(func() {
-			if _, err := h.ask(open(h)); (err == nil) != open(h) {
-				r.t.Errorf("%s: %s: held flow %s -> %s: %v, want open: %t", when, h.family, h.from, h.to, err, open(h))
-			}
-		})
+	each := func(direction string, open func(heldFlow) bool, try func(h heldFlow, open bool) error) {
+		var wg sync.WaitGroup
+		for _, h := range held {
+			wg.Go(func() {
+				want := !rules || open(h)
+				if err := try(h, want); (err == nil) != want {
+					r.t.Errorf("%s: %s: held flow %s %s %s: %v, want open: %t", when, h.family, h.from, direction, h.to, err, want)
+				}
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
+	each("->", func(h heldFlow) bool { return h.open }, func(h heldFlow, open bool) error {
+		_, err := h.ask(open)
+		return err
+	})
+	r.push()
+	each("<-", func(h heldFlow) bool { return h.open || h.heard }, func(h heldFlow, open bool) error { return h.hears(open) })
 }
