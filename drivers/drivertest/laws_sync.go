@@ -168,6 +168,7 @@ func checkOrphans(e *env) {
 		e.d = e.open()
 		e.sync(e.d, s.want)
 		e.expect(dumps[i], "Sync to %q over the leftovers of %q", s.name, e.world.full().name)
+		e.clean()
 	}
 }
 
