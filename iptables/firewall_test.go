@@ -293,6 +293,9 @@ func TestFirewallLeftovers(t *testing.T) {
 		if err := fw.Remove(t.Context(), "bridge", bridgeNetwork(1).ID); err != nil {
 			t.Fatal(err)
 		}
+		if saved := h.saved(t); strings.Contains(saved, bridgeNetwork(1).Interface) || !strings.Contains(saved, bridgeNetwork(2).Interface) {
+			t.Errorf("after Remove of the second of three networks:\n%s", saved)
+		}
 		mustSync(t, fw, Spec{Owner: "bridge", Networks: bridgeNetworks(1)})
 		for i, want := range []bool{true, false, false} {
 			if got := strings.Contains(h.saved(t), bridgeNetwork(i).Interface); got != want {

@@ -15,7 +15,7 @@ type state struct {
 // an earlier process and are left alone, except those of networks the owner has spoken of since.
 type part struct {
 	complete   bool
-	networks   map[string]*Network // nil: known to be gone
+	networks   map[string]*Network // nil: to be removed, with what an earlier process left of it
 	ports      []uint16
 	portsKnown bool
 }
@@ -62,11 +62,14 @@ func (s state) remove(owner, id string) {
 	if old := p.networks[id]; old != nil {
 		s.taken.remove(*old)
 	}
-	if p.complete {
-		delete(p.networks, id)
-		return
-	}
 	p.networks[id] = nil
+}
+
+// forgetGone drops what was to be removed, after it has been.
+func (s state) forgetGone() {
+	for _, p := range s.parts {
+		maps.DeleteFunc(p.networks, func(_ string, n *Network) bool { return n == nil })
+	}
 }
 
 func (s state) setPorts(owner string, ports []uint16) {

@@ -111,6 +111,7 @@ func (f *Firewall) commit(ctx context.Context, batch []*request) {
 	err := f.apply(ctx, next, live)
 	switch {
 	case err == nil:
+		next.forgetGone()
 		f.applied.state = next
 	case len(live) > 1:
 		for _, r := range live {
@@ -132,6 +133,7 @@ func (f *Firewall) apply(ctx context.Context, next state, edits []*request) erro
 		read = read || r.read
 		for _, k := range r.touched {
 			touched[k] = true
+			read = read || !f.applied.state.knows(k) // there may be leftovers of it
 		}
 	}
 	if !read {
