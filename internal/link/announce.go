@@ -7,48 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
-
-// upWithin bounds WaitUp: the kernel notices a veth's carrier in milliseconds, or something is wrong.
-const upWithin = 2 * time.Second
-
-// WaitUp waits until the interface can carry packets: up itself, and with a carrier. ErrUnavailable after two seconds.
-func (h *Handle) WaitUp(ctx context.Context, name string) error {
-	if err := CheckName(name); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, upWithin,
-		classed("wait for", name, errdefs.ErrUnavailable, "not operational after %s", upWithin))
-	defer cancel()
-	changes, err := h.Watch(ctx)
-	if err != nil {
-		return err
-	}
-	// Asked after the watch has begun: what happens in between is seen by one or the other.
-	if l, err := h.Link(ctx, name); err != nil || l.oper == netlink.OperUp {
-		return err
-	}
-	for change, err := range changes {
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil:
-			return err
-		case change.Name != name && change.Name != "":
-			continue
-		}
-		if l, err := h.Link(ctx, name); err != nil || l.oper == netlink.OperUp {
-			return err
-		}
-	}
-	return context.Cause(ctx)
-}
 
 // Announce tells the segment that the interface now has addrs, so that nobody goes on using what he remembers of an
 // earlier owner: a gratuitous ARP request for each IPv4 address, an unsolicited neighbour advertisement for each IPv6

@@ -44,8 +44,9 @@ func (h *Handle) EnsureBridge(ctx context.Context, b Bridge) error {
 	if err := b.validate(); err != nil {
 		return err
 	}
-	return h.use(ctx, func(c *conn) error {
-		l, err := c.link(b.Name)
+	var l Link
+	err := h.use(ctx, func(c *conn) (err error) {
+		l, err = c.link(b.Name)
 		switch {
 		case errors.Is(err, errdefs.ErrNotFound):
 			if err := c.changes.apply(b.create()); err != nil {
@@ -68,6 +69,10 @@ func (h *Handle) EnsureBridge(ctx context.Context, b Bridge) error {
 		// The alias and the addresses do not rest on each other, so they share one system call.
 		return c.setAddresses(l, b.Addrs, b.settle(l)...)
 	})
+	if err != nil || b.Down {
+		return err
+	}
+	return until(ctx, b.Name, func() (bool, error) { return h.listens(ctx, l) })
 }
 
 func (b Bridge) create() change {

@@ -60,11 +60,26 @@ func (h *Handle) Close() error {
 	return h.ns.Close()
 }
 
-// use runs fn with a connection that is fn's alone.
+// slots bounds the calls that are in the kernel at once, over all Handles. Each occupies an OS thread, which the Go
+// runtime keeps for ever; most wait for the kernel's one rtnl lock, so more would gain nothing.
+var slots = make(chan struct{}, 16)
+
+// use runs fn with a connection that is fn's alone. fn must not call use: that could wait for a slot that never comes.
 func (h *Handle) use(ctx context.Context, fn func(*conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("network namespace %s: %w", h.where(), err)
 	}
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("network namespace %s: %w", h.where(), ctx.Err())
+	}
+	defer func() { <-slots }()
+	return h.useSlot(fn)
+}
+
+// useSlot is use for who holds a slot already.
+func (h *Handle) useSlot(fn func(*conn) error) error {
 	c, err := h.get()
 	if err != nil {
 		return err

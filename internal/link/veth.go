@@ -86,7 +86,7 @@ func (h *Handle) EnsureVeth(ctx context.Context, v Veth) error {
 		}
 		err := c.changes.apply(v.create(master))
 		if errors.Is(err, unix.EEXIST) {
-			kept, keepErr := h.keepVeth(ctx, c, v, master)
+			kept, keepErr := h.keepVeth(c, v, master)
 			if kept || keepErr != nil {
 				return keepErr
 			}
@@ -95,7 +95,7 @@ func (h *Handle) EnsureVeth(ctx context.Context, v Veth) error {
 		if err != nil {
 			return v.explain(err)
 		}
-		return h.finishVeth(ctx, c, v)
+		return h.finishVeth(c, v)
 	})
 }
 
@@ -116,7 +116,7 @@ func (v Veth) peerTaken() error {
 
 // keepVeth deals with a namesake of either end. It reports true when the pair that is there is now as wanted, false when
 // it was in the way and has been removed.
-func (h *Handle) keepVeth(ctx context.Context, c *conn, v Veth, master int) (bool, error) {
+func (h *Handle) keepVeth(c *conn, v Veth, master int) (bool, error) {
 	l, err := c.link(v.Name)
 	if errors.Is(err, errdefs.ErrNotFound) {
 		return false, v.peerTaken()
@@ -130,7 +130,7 @@ func (h *Handle) keepVeth(ctx context.Context, c *conn, v Veth, master int) (boo
 	if l.unfinished(v.Alias) {
 		return false, c.delete(l)
 	}
-	state, err := h.vethState(ctx, c, v, l)
+	state, err := h.vethState(c, v, l)
 	if err != nil {
 		return false, err
 	}
@@ -140,7 +140,7 @@ func (h *Handle) keepVeth(ctx context.Context, c *conn, v Veth, master int) (boo
 	if len(state.differences(v, master)) == 0 {
 		return true, nil
 	}
-	return true, h.repairVeth(ctx, c, v, state, master)
+	return true, h.repairVeth(c, v, state, master)
 }
 
 // create is the one request. The alias cannot be part of it; the group can, see the package comment.
@@ -177,14 +177,14 @@ func physical(mac net.HardwareAddr, mtu int) []*nl.RtAttr {
 }
 
 // finishVeth does what the creating request cannot. The alias comes last: a pair that has it is complete.
-func (h *Handle) finishVeth(ctx context.Context, c *conn, v Veth) error {
+func (h *Handle) finishVeth(c *conn, v Veth) error {
 	if err := h.tuneVeth(v); err != nil {
 		return err
 	}
 	if v.Peer.Up {
 		// Not in the creating request: an end cannot be up before the other exists.
 		up := newChange("raise veth peer", v.Peer.Name, unix.RTM_SETLINK, 0, headerUp(0, true), attrText(unix.IFLA_IFNAME, v.Peer.Name))
-		if err := h.atPeer(ctx, c, v, func(c *conn) error { return c.changes.apply(up) }); err != nil {
+		if err := h.atPeer(c, v, func(c *conn) error { return c.changes.apply(up) }); err != nil {
 			return err
 		}
 	}
@@ -223,7 +223,7 @@ func tune(within func(func() error) error, name string, noIPv6, txOff bool) erro
 
 // repairVeth sets everything that can be set on a living pair. The MTU goes before the sysctls: raised from below 1280
 // bytes, an end has IPv6 again.
-func (h *Handle) repairVeth(ctx context.Context, c *conn, v Veth, state vethState, master int) error {
+func (h *Handle) repairVeth(c *conn, v Veth, state vethState, master int) error {
 	attrs := append(physical(v.MAC, v.MTU), attr32(unix.IFLA_MASTER, uint32(master)))
 	err := c.changes.apply(newChange("repair veth", v.Name, unix.RTM_SETLINK, 0, headerUp(state.host.Index, true), attrs...))
 	if err != nil {
@@ -235,14 +235,14 @@ func (h *Handle) repairVeth(ctx context.Context, c *conn, v Veth, state vethStat
 	}
 	fix := newChange("repair veth peer", v.Peer.Name+" (index "+strconv.Itoa(state.peer.Index)+")",
 		unix.RTM_SETLINK, 0, head, physical(v.Peer.MAC, v.MTU)...)
-	if err := h.atPeer(ctx, c, v, func(c *conn) error { return c.changes.apply(fix) }); err != nil {
+	if err := h.atPeer(c, v, func(c *conn) error { return c.changes.apply(fix) }); err != nil {
 		return err
 	}
 	return h.tuneVeth(v)
 }
 
 // atPeer runs fn with a connection in the namespace of v's other end.
-func (h *Handle) atPeer(ctx context.Context, c *conn, v Veth, fn func(*conn) error) error {
+func (h *Handle) atPeer(c *conn, v Veth, fn func(*conn) error) error {
 	if v.Peer.NS == nil {
 		return fn(c)
 	}
@@ -250,5 +250,5 @@ func (h *Handle) atPeer(ctx context.Context, c *conn, v Veth, fn func(*conn) err
 	if err != nil {
 		return err
 	}
-	return errors.Join(there.use(ctx, fn), there.Close())
+	return errors.Join(there.useSlot(fn), there.Close())
 }

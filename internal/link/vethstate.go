@@ -25,7 +25,7 @@ type offState struct{ ipv6Off, txOff bool }
 
 // vethState finds the other end by the host end's own word: the index it gives, in the namespace it gives. The name
 // alone proves nothing; anyone in a sandbox can make an eth0.
-func (h *Handle) vethState(ctx context.Context, c *conn, v Veth, host Link) (vethState, error) {
+func (h *Handle) vethState(c *conn, v Veth, host Link) (vethState, error) {
 	s := vethState{host: host}
 	if host.Kind != "veth" {
 		return s, nil
@@ -56,7 +56,7 @@ func (h *Handle) vethState(ctx context.Context, c *conn, v Veth, host Link) (vet
 	if err := h.inside(func() (err error) { s.hostOff, err = readOff(host.Name, v.TxOff); return err }); err != nil {
 		return s, err
 	}
-	err := h.atPeer(ctx, c, v, func(c *conn) error {
+	err := h.atPeer(c, v, func(c *conn) error {
 		l, err := c.LinkByIndex(host.peer)
 		if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
 			return nil
@@ -168,7 +168,7 @@ func (h *Handle) CheckVeth(ctx context.Context, v Veth) ([]Difference, error) {
 			out = []Difference{{Object: "link " + v.Name, Want: v.Alias, Have: fmt.Sprintf("%s with alias %q", l.Kind, l.Alias)}}
 			return nil
 		}
-		state, err := h.vethState(ctx, c, v, l)
+		state, err := h.vethState(c, v, l)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,128 @@
+package link
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+// upWithin bounds WaitUp: the kernel notices a veth's carrier in milliseconds, or something is wrong.
+const upWithin = 2 * time.Second
+
+// WaitUp waits until the interface can carry packets: it is up and has a carrier, and so has the other end of a veth, and
+// it listens for neighbours that ask for its IPv6 addresses. The kernel does all three some time after it has been told
+// to, and drops what comes before. The first ARP request or neighbour solicitation lost that way costs a second.
+// ErrUnavailable after two seconds.
+func (h *Handle) WaitUp(ctx context.Context, name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	return until(ctx, name, func() (bool, error) {
+		l, err := h.Link(ctx, name)
+		if err == nil && l.oper == netlink.OperUp {
+			// Since Linux 6.8 the question itself makes the kernel notice a carrier.
+			l.oper, err = h.otherEnd(l)
+		}
+		if err != nil || l.oper != netlink.OperUp {
+			return false, err
+		}
+		return h.listens(ctx, l)
+	})
+}
+
+// until asks again and again, because there is nothing to wait on that tells of all these things. It ends in time.
+func until(ctx context.Context, name string, ready func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, upWithin,
+		classed("wait for", name, errdefs.ErrUnavailable, "not operational after %s", upWithin))
+	defer cancel()
+	pause := time.Millisecond / 4
+	for {
+		ok, err := ready()
+		if ok || err != nil && ctx.Err() == nil {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("wait for %s: %w", name, context.Cause(ctx))
+		case <-timer.C:
+		}
+		pause = min(2*pause, 50*time.Millisecond)
+	}
+}
+
+// listens reports whether the interface is in the solicited-node multicast group (RFC 4291, section 2.7.1) of each of its
+// IPv6 addresses. The kernel joins it from a work queue.
+func (h *Handle) listens(ctx context.Context, l Link) (bool, error) {
+	var addrs []netip.Prefix
+	err := h.use(ctx, func(c *conn) (err error) {
+		addrs, err = c.addresses(l.Index)
+		return opError("list addresses of", l.Name, err)
+	})
+	if err != nil || !hasFamily6(addrs) {
+		return err == nil, err
+	}
+	joined := map[string]bool{}
+	err = h.inside(func() error {
+		raw, err := os.ReadFile("/proc/thread-self/net/igmp6")
+		for line := range strings.Lines(string(raw)) {
+			if f := strings.Fields(line); len(f) > 2 && f[0] == strconv.Itoa(l.Index) {
+				joined[f[2]] = true
+			}
+		}
+		return opError("list multicast groups of", l.Name, err)
+	})
+	for _, p := range addrs {
+		if p.Addr().Is6() && !joined[solicitedNode(p.Addr())] {
+			return false, err
+		}
+	}
+	return err == nil, err
+}
+
+// solicitedNode is a's group as /proc writes it.
+func solicitedNode(a netip.Addr) string {
+	ip := a.As16()
+	return "ff0200000000000000000001ff" + hex.EncodeToString(ip[13:])
+}
+
+// otherEnd asks for the operational state of a veth's other end, in whatever namespace it is. Anything but a veth has
+// none, and counts as up.
+func (h *Handle) otherEnd(l Link) (state netlink.LinkOperState, err error) {
+	if l.Kind != "veth" {
+		return netlink.OperUp, nil
+	}
+	err = h.inside(func() error {
+		request := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+		request.AddData(header(l.peer))
+		if l.peerNS >= 0 {
+			request.AddData(attr32(unix.IFLA_TARGET_NETNSID, uint32(l.peerNS)))
+		}
+		answer, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+		if err == nil && len(answer) != 1 {
+			err = unix.EBADMSG
+		}
+		if err != nil {
+			return opError("ask for other end of", l.Name, err)
+		}
+		other, err := netlink.LinkDeserialize(nil, answer[0])
+		if err != nil {
+			return opError("ask for other end of", l.Name, err)
+		}
+		state = other.Attrs().OperState
+		return nil
+	})
+	return state, err
+}
