@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/ipam"
@@ -15,6 +16,9 @@ import (
 
 // firstVNI is where chosen VNIs start: numbers below are left to those who choose by hand, as libnetwork does.
 const firstVNI = 4096
+
+// otherStoreTimeout bounds the search for a name in the store that the network will not be in.
+const otherStoreTimeout = 500 * time.Millisecond
 
 // NewNetwork makes a network of the driver: "bridge", "host" and "null" for this node only, "ovs-vxlan" for the cluster,
 // or what WithDriver added. Networks of cluster scope exist at once on every node, and take up something of a node only
@@ -185,7 +189,12 @@ var errLostRace = errors.New("lost a race")
 func (c *NetworkController) refuseName(ctx context.Context, p *networkPlan) error {
 	own := c.storeOf(p.host)
 	for _, st := range c.stores() {
-		_, err := st.Get(ctx, keyNetworkName(p.rec.Name))
+		look, cancel := ctx, context.CancelFunc(func() {})
+		if st != own {
+			look, cancel = context.WithTimeout(ctx, otherStoreTimeout)
+		}
+		_, err := st.Get(look, keyNetworkName(p.rec.Name))
+		cancel()
 		switch {
 		case err == nil:
 			return fmt.Errorf("a network of that name: %w", ErrExists)
