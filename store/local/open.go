@@ -69,10 +69,7 @@ func (s *Store) abort() error {
 	if s.writer != nil {
 		err = s.writer.close()
 	}
-	if s.broken.Load() != nil {
-		return errors.Join(err, s.file.Close())
-	}
-	return errors.Join(err, s.db.Close())
+	return errors.Join(err, s.release())
 }
 
 // openFile returns the locked, existing file at path, which it creates if necessary.

@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 	"github.com/libcnm/libcnm/store"
@@ -127,16 +128,20 @@ func (s *Store) Close() error {
 
 	s.history.close()
 	err := s.writer.close()
-	if s.broken.Load() != nil {
-		// bbolt's own Close could wait forever. The mapping stays until the process ends, the lock goes.
-		err = errors.Join(err, s.file.Close())
-	} else {
-		err = errors.Join(err, s.db.Close())
-	}
+	err = errors.Join(err, s.release())
 	if err != nil {
 		return fmt.Errorf("close store %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// release closes the file.
+func (s *Store) release() error {
+	if s.broken.Load() == nil {
+		return s.db.Close()
+	}
+	// bbolt's own Close could wait for ever. The mapping stays until the process ends, and would keep the lock.
+	return errors.Join(unix.Flock(int(s.file.Fd()), unix.LOCK_UN), s.file.Close())
 }
 
 // view runs f in a read transaction. What it reads must be copied before f returns.

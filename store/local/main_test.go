@@ -1,0 +1,15 @@
+package local
+
+import (
+	"os"
+	"testing"
+
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childEnv); path != "" {
+		os.Exit(child(path))
+	}
+	testutil.Main(m)
+}
