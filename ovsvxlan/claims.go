@@ -11,8 +11,9 @@ import (
 // knows its own endpoints first-hand; the newer of two local endpoints wins; of two peers, the higher generation. Who
 // loses keeps the rest, and gets it back if it is still there when the winner goes.
 //
-// Each change returns the objects whose program may differ afterwards, nothing if nothing changed: the caller compiles Endpoint or Peer of each
-// again, and drops the programs of those that no longer have one. Not safe for concurrent use.
+// Each change returns the objects whose program may differ afterwards, and nothing if nothing changed. The caller
+// compiles Endpoint or Peer of each again, and drops the programs of those that no longer have one. Not safe for
+// concurrent use.
 type Claims struct {
 	network   Network
 	endpoints map[string]claimed[Endpoint]

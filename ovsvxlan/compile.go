@@ -27,7 +27,7 @@ type Object struct {
 }
 
 func (o Object) cookie() uint64 {
-	cookie := CookieOwner | schemaVersion<<40 | uint64(o.Kind)<<32
+	cookie := cookieOwner | schemaVersion<<40 | uint64(o.Kind)<<32
 	if o.Kind == KindBase {
 		return cookie
 	}

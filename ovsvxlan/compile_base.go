@@ -3,6 +3,7 @@ package ovsvxlan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
 )
@@ -41,7 +42,9 @@ func CompileBase(base Base) (Program, error) {
 // on the node that asks, so ARP and ND there could only be someone's attempt to poison a cache.
 func (b *builder) classify(base Base) {
 	b.add(TableClassify, refuse, "", match(ovs.FieldMatch("vlan_tci", "0x1000/0x1000")), ovs.Drop())
-	for _, t := range []uint8{icmp6RouterSolicit, icmp6RouterAdvert, icmp6NeighborSolicit, icmp6NeighborAdvert, icmp6Redirect} {
+	for _, t := range []uint8{
+		icmp6RouterSolicit, icmp6RouterAdvert, icmp6NeighborSolicit, icmp6NeighborAdvert, icmp6Redirect,
+	} {
 		b.add(TableClassify, refuse, ovs.ProtocolICMPv6, match(inPort(base.TunnelPort), ovs.ICMPType(t)), ovs.Drop())
 	}
 	for _, p := range []ovs.Protocol{ovs.ProtocolIPv4, ovs.ProtocolIPv6} {
@@ -130,10 +133,10 @@ var neverOutside = []netip.Prefix{
 
 // gatewayOut refuses destinations, and hands over to the host what source translation has been done for.
 func (b *builder) gatewayOut(base Base) {
-	refused := neverOutside
+	refused := slices.Clone(neverOutside)
 	for _, p := range []netip.Prefix{base.TransitPrefix4, base.TransitPrefix6} {
-		if p.IsValid() {
-			refused = append(refused[:len(refused):len(refused)], p)
+		if p.IsValid() && !slices.Contains(refused, p) {
+			refused = append(refused, p)
 		}
 	}
 	for _, p := range refused {

@@ -3,6 +3,8 @@ package ovsvxlan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
 )
@@ -31,26 +33,31 @@ func CompileNetwork(base Base, n Network) (Program, error) {
 
 // answer lets endpoints of the network find the owner of addr. The guard has already made the asker the destination.
 func (b *builder) answer(n Network, addr netip.Addr, owner MAC) {
-	reply := []ovs.Action{setEthSrc(owner), resubmit(TableReply)}
-	if addr.Is4() {
-		b.add(TableNeighbor, exact, ovs.ProtocolARP, arpRequest(vni(n.VNI), ovs.ARPTargetProtocolAddress(addr.String())), reply...)
-		return
+	protocol, question := ovs.ProtocolARP, arpRequest(vni(n.VNI), ovs.ARPTargetProtocolAddress(addr.String()))
+	if addr.Is6() {
+		protocol, question = ovs.ProtocolICMPv6, ndSolicit(vni(n.VNI), ovs.NeighborDiscoveryTarget(addr.String()))
 	}
-	b.add(TableNeighbor, exact, ovs.ProtocolICMPv6, ndSolicit(vni(n.VNI), ovs.NeighborDiscoveryTarget(addr.String())), reply...)
+	b.add(TableNeighbor, exact, protocol, question, setEthSrc(owner), resubmit(TableReply))
 }
 
 // echo answers a ping to the gateway: it exists only in flows, and people try it first.
 func (b *builder) echo(n Network, gateway netip.Addr) {
-	request, replyType, protocol := uint8(8), ovs.SetField("0", "icmp_type"), ovs.ProtocolICMPv4
-	swap := []ovs.Action{ovs.Move("NXM_OF_IP_SRC[]", "NXM_OF_IP_DST[]"), ovs.SetField(gateway.String(), "ip_src")}
-	if gateway.Is6() {
-		request, replyType, protocol = icmp6EchoRequest, ovs.SetField(fmt.Sprint(icmp6EchoReply), "icmpv6_type"), ovs.ProtocolICMPv6
-		swap = []ovs.Action{ovs.Move("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"), ovs.SetField(gateway.String(), "ipv6_src")}
+	protocol, request := ovs.ProtocolICMPv4, uint8(icmpEchoRequest)
+	answer := []ovs.Action{
+		ovs.Move("NXM_OF_IP_SRC[]", "NXM_OF_IP_DST[]"), ovs.SetField(gateway.String(), "ip_src"),
+		ovs.SetField(strconv.Itoa(icmpEchoReply), "icmp_type"),
 	}
-	actions := append([]ovs.Action{backToSender(), setEthSrc(n.GatewayMAC)}, swap...)
-	actions = append(actions, replyType, ovs.SetField("64", "nw_ttl"), inPortAction)
+	if gateway.Is6() {
+		protocol, request = ovs.ProtocolICMPv6, icmp6EchoRequest
+		answer = []ovs.Action{
+			ovs.Move("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"), ovs.SetField(gateway.String(), "ipv6_src"),
+			ovs.SetField(strconv.Itoa(icmp6EchoReply), "icmpv6_type"),
+		}
+	}
 	b.add(TableRoute, special, protocol,
-		match(vni(n.VNI), source(fromEndpoint), ipDst(gateway), ovs.ICMPType(request), ovs.ICMPCode(0)), actions...)
+		match(vni(n.VNI), source(fromEndpoint), ipDst(gateway), ovs.ICMPType(request), ovs.ICMPCode(0)),
+		slices.Concat([]ovs.Action{backToSender(), setEthSrc(n.GatewayMAC)}, answer,
+			[]ovs.Action{ovs.SetField("64", "nw_ttl"), inPortAction})...)
 }
 
 // egress lets endpoints open connections to the outside, under one address for all of them, and lets the answers in.

@@ -105,6 +105,12 @@ const inPortAction = rawAction("IN_PORT")
 
 func toGroup(id uint32) ovs.Action { return rawAction(fmt.Sprintf("group:%d", id)) }
 
+// ICMP types (RFC 792).
+const (
+	icmpEchoReply   = 0
+	icmpEchoRequest = 8
+)
+
 // ICMPv6 types (RFC 4443, 2710, 3810, 4861).
 const (
 	icmp6EchoRequest     = 128

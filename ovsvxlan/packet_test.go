@@ -41,7 +41,7 @@ func newPacketRig(t *testing.T) packetRig {
 	r.host.AddAddr(t, "gw", netip.PrefixFrom(ovsvxlan.HostAddr(base.TransitPrefix4), base.TransitPrefix4.Bits()),
 		netip.PrefixFrom(ovsvxlan.HostAddr(base.TransitPrefix6), base.TransitPrefix6.Bits()))
 	for _, addr := range outside {
-		r.host.AddAddr(t, "lo", netip.PrefixFrom(addr, addr.BitLen()))
+		r.host.AddAddr(t, "gw", netip.PrefixFrom(addr, addr.BitLen()))
 	}
 	r.node = node{Base: &base, Networks: []ovsvxlan.Network{network}}
 	for i, end := range []**testutil.NS{&r.a, &r.b} {

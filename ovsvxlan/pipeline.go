@@ -56,10 +56,7 @@ const FragmentMode = "nx-match"
 
 // A cookie marks a flow as ours and says which object it is from, for people and for dump filters; nothing is looked
 // up by it. From the top: owner 16 bits, schema version 8, kind 8, hash of the object's id 32.
-const (
-	CookieOwner     uint64 = 0x636e << 48
-	CookieOwnerMask uint64 = 0xffff << 48
-)
+const cookieOwner uint64 = 0x636e << 48
 
 // schemaVersion changes whenever flows of an older version could not stand beside those of this one.
 const schemaVersion = 1

@@ -73,16 +73,6 @@ func (p Program) Flows() []Flow { return slices.Clone(p.flows) }
 // Groups returns the groups by number.
 func (p Program) Groups() []Group { return slices.Clone(p.groups) }
 
-// ReplaceText writes the flows, without the groups, for ovs-ofctl --bundle replace-flows.
-func (p Program) ReplaceText() []byte {
-	var b bytes.Buffer
-	for _, f := range p.flows {
-		b.WriteString(f.String())
-		b.WriteByte('\n')
-	}
-	return b.Bytes()
-}
-
 // ParseDump reads the output of ovs-ofctl -O OpenFlow15 --no-names dump-flows --no-stats, and of dump-groups.
 func ParseDump(flows, groups []byte) (Program, error) {
 	var p Program

@@ -30,8 +30,7 @@ func verdict(trace string, base ovsvxlan.Base) string {
 	)
 	for line := range strings.Lines(trace) {
 		if m := visited.FindStringSubmatch(line); m != nil {
-			table, _ := strconv.Atoi(m[1]) // the expression takes digits only
-			at = fmt.Sprintf("%s %s", ovsvxlan.Table(table), m[2])
+			at = tableName(m[1]) + " " + m[2]
 			continue
 		}
 		line = strings.TrimSpace(line)
@@ -62,6 +61,15 @@ func verdict(trace string, base ovsvxlan.Base) string {
 		return "drop at " + at
 	}
 	return strings.Join(append(sent, changedFields(before, after)...), "; ")
+}
+
+// tableName returns the name of a table given by its number.
+func tableName(number string) string {
+	n, err := strconv.ParseUint(number, 10, 8)
+	if err != nil {
+		return number
+	}
+	return ovsvxlan.Table(n).String()
 }
 
 // changedFields returns the header fields that differ, as "set field=value,...".

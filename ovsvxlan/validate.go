@@ -3,6 +3,7 @@ package ovsvxlan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
@@ -33,8 +34,15 @@ func (b Base) Validate() error {
 		prefix netip.Prefix
 		is4    bool
 	}{{b.TransitPrefix4, true}, {b.TransitPrefix6, false}} {
-		if t.prefix.IsValid() && (t.prefix != t.prefix.Masked() || !sameFamily(t.prefix.Addr(), t.is4)) {
+		if !t.prefix.IsValid() {
+			continue
+		}
+		addr := t.prefix.Addr()
+		switch {
+		case t.prefix != t.prefix.Masked() || addr.Is4() != t.is4 || addr.Is4In6():
 			return fmt.Errorf("transit prefix %s: host bits, or the wrong family: %w", t.prefix, errdefs.ErrInvalid)
+		case t.prefix.Bits() > addr.BitLen()-2:
+			return fmt.Errorf("transit prefix %s: no room for the host and a network: %w", t.prefix, errdefs.ErrInvalid)
 		}
 	}
 	return nil
@@ -98,7 +106,7 @@ func (n Network) validateTransit(b Base, transit netip.Addr) error {
 	return nil
 }
 
-// validate reports whether an endpoint or peer with these addresses can be in the network.
+// validateMember reports whether an endpoint or peer with these addresses can be in the network.
 func (n Network) validateMember(network string, mac MAC, addrs []netip.Addr) error {
 	if network != n.ID {
 		return fmt.Errorf("its network is %s, not %s: %w", network, n.ID, errdefs.ErrInvalid)
@@ -113,10 +121,8 @@ func (n Network) validateMember(network string, mac MAC, addrs []netip.Addr) err
 		if n.isGateway(addr) {
 			return fmt.Errorf("address %s: it is the gateway's: %w", addr, errdefs.ErrInvalid)
 		}
-		for _, other := range addrs[:i] {
-			if addr == other {
-				return fmt.Errorf("address %s: given twice: %w", addr, errdefs.ErrInvalid)
-			}
+		if slices.Contains(addrs[:i], addr) {
+			return fmt.Errorf("address %s: given twice: %w", addr, errdefs.ErrInvalid)
 		}
 	}
 	return nil
@@ -155,11 +161,10 @@ func validPort(what string, port uint32) error {
 	return nil
 }
 
-func sameFamily(addr netip.Addr, is4 bool) bool { return addr.Is4() == is4 && !addr.Is4In6() }
-
 // validVTEP reports whether addr can be another node's tunnel address.
 func validVTEP(addr netip.Addr) error {
-	if !addr.IsValid() || addr.Is4In6() || addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() {
+	unusable := addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback()
+	if !addr.IsValid() || addr.Is4In6() || addr.Zone() != "" || unusable {
 		return fmt.Errorf("tunnel address %s: not a unicast address: %w", addr, errdefs.ErrInvalid)
 	}
 	return nil

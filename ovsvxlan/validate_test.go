@@ -36,6 +36,9 @@ func TestValidateBase(t *testing.T) {
 		{"not a unicast address", func(b *ovsvxlan.Base) { b.GatewayHostMAC[0] |= 1 }},
 		{"169.254.64.1/18", func(b *ovsvxlan.Base) { b.TransitPrefix4 = netip.MustParsePrefix("169.254.64.1/18") }},
 		{"fd00::/64", func(b *ovsvxlan.Base) { b.TransitPrefix4 = netip.MustParsePrefix("fd00::/64") }},
+		{"", func(b *ovsvxlan.Base) { b.TransitPrefix4 = netip.MustParsePrefix("169.254.0.0/16") }},
+		{"169.254.64.0/31", func(b *ovsvxlan.Base) { b.TransitPrefix4 = netip.MustParsePrefix("169.254.64.0/31") }},
+		{"fd00::/127", func(b *ovsvxlan.Base) { b.TransitPrefix6 = netip.MustParsePrefix("fd00::/127") }},
 		{"10.0.0.0/8", func(b *ovsvxlan.Base) { b.TransitPrefix6 = netip.MustParsePrefix("10.0.0.0/8") }},
 	} {
 		b := testBase
