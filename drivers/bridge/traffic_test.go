@@ -27,6 +27,10 @@ var (
 func newOutside(t *testing.T) box {
 	t.Helper()
 	home, out := testutil.HomeNS(t), testutil.NewNS(t)
+	for _, ns := range []*testutil.NS{home, out} {
+		// A router asks for neighbours from its link-local address, which detecting duplicates holds up for two seconds.
+		ns.Sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
+	}
 	testutil.Connect(t, home, "up0", out, "up0")
 	home.AddAddr(t, "up0", uplink...)
 	out.AddAddr(t, "up0", netip.PrefixFrom(outside4, 24), netip.PrefixFrom(outside6, 64))

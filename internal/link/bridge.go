@@ -96,14 +96,23 @@ func (b Bridge) settle(l Link) []change {
 	return []change{newChange("set up bridge", b.Name, unix.RTM_SETLINK, 0, headerUp(l.Index, !b.Down), attrs...)}
 }
 
+// sysctls are the bridge's own, set before it is up. Detecting duplicates would hold up its link-local address for two
+// seconds, and with it the neighbour solicitations for what is forwarded to the bridge.
+func (b Bridge) sysctls() map[string]string {
+	return map[string]string{
+		confKey("ipv6", b.Name, "accept_ra"):  "0",
+		confKey("ipv6", b.Name, "accept_dad"): "0",
+	}
+}
+
 // tune acts on the calling thread's namespace.
 func (b Bridge) tune() error {
 	if err := setIPv6(b.Name, hasFamily6(b.Addrs)); err != nil {
 		return err
 	}
-	err := writeSysctl(confKey("ipv6", b.Name, "accept_ra"), "0")
+	err := writeSysctls(b.sysctls())
 	if errors.Is(err, errdefs.ErrNotFound) && !hasFamily6(b.Addrs) {
-		return nil
+		return nil // no IPv6 to configure
 	}
 	return err
 }
@@ -155,12 +164,10 @@ func (d *differences) bridgeSysctls(b Bridge) error {
 	if off == hasFamily6(b.Addrs) {
 		d.text("link "+b.Name+" IPv6", onOff(!off), onOff(off))
 	}
-	ra, err := readSysctl(confKey("ipv6", b.Name, "accept_ra"))
-	if errors.Is(err, errdefs.ErrNotFound) {
-		return nil // no IPv6 at all, which has been named if it is wrong
+	if off {
+		return nil // the rest does not matter, and may not exist
 	}
-	d.text("link "+b.Name+" accept_ra", "0", ra)
-	return err
+	return d.sysctls(b.sysctls())
 }
 
 func onOff(off bool) string {

@@ -22,7 +22,8 @@ type Interface struct {
 	Addrs []netip.Prefix
 	Up    bool // false: left as it is
 	// Sysctls below net. to set before it is up, over the defaults: disable_ipv6 as said above, accept_ra=0 so that
-	// nobody on the segment can offer himself as router.
+	// nobody on the segment can offer himself as router, and accept_dad=0, because addresses are given once and
+	// looking for duplicates holds up the link-local one for two seconds.
 	Sysctls map[string]string
 }
 
@@ -42,6 +43,7 @@ func (i Interface) sysctls() (map[string]string, error) {
 		if hasFamily6(i.Addrs) {
 			off = "0"
 			out[confKey("ipv6", i.Name, "accept_ra")] = "0"
+			out[confKey("ipv6", i.Name, "accept_dad")] = "0"
 		}
 		out[confKey("ipv6", i.Name, "disable_ipv6")] = off
 	}
