@@ -184,6 +184,9 @@ func (c *NetworkController) driver(name string) (*driverHost, error) {
 	if h := c.drivers[name]; h != nil {
 		return h, nil
 	}
+	if err := c.missingDriver(name); err != nil {
+		return nil, err
+	}
 	known := slices.Sorted(maps.Keys(c.drivers))
 	return nil, fmt.Errorf("driver %s: %w (there are %s)", printable(name), ErrNotFound, strings.Join(known, ", "))
 }
