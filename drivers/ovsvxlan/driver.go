@@ -1,0 +1,293 @@
+package ovsvxlan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/iptables"
+	"github.com/libcnm/libcnm/ovsvxlan"
+)
+
+// Name is the driver's name.
+const Name = "ovs-vxlan"
+
+// Firewall is the part of *iptables.Firewall that the driver uses. It is shared with other drivers, so the driver does
+// not close it.
+type Firewall interface {
+	Sync(ctx context.Context, spec iptables.Spec) error
+	Check(ctx context.Context, spec iptables.Spec) ([]iptables.Difference, error)
+}
+
+// Config is what a Driver needs. VTEP and Firewall are required.
+type Config struct {
+	VTEP     netip.Addr // this node's tunnel address
+	Firewall Firewall
+
+	OVSDB         string            // default ovsvxlan.DefaultOVSDB
+	Datapath      ovsvxlan.Datapath // default: the kernel's where there is one, else netdev
+	TunnelUDPPort uint16            // default ovsvxlan.DefaultTunnelUDPPort
+	UnderlayMTU   int               // bytes; 0: that of the interface that has VTEP
+	Transit4      netip.Prefix      // default DefaultTransit4
+	Transit6      netip.Prefix      // default DefaultTransit6
+	Logger        *slog.Logger      // nil: silence
+}
+
+// The default ranges of transit addresses: link-local, which nobody routes, and one made of the letters "libcnm".
+var (
+	DefaultTransit4 = netip.MustParsePrefix("169.254.64.0/18")
+	DefaultTransit6 = netip.MustParsePrefix("fd6c:6962:636e:6d::/64")
+)
+
+// Driver implements drivers.Driver, drivers.PeerApplier and drivers.Notifier.
+type Driver struct {
+	cfg  Config
+	host *link.Handle
+	log  *slog.Logger
+
+	// node is held by whoever makes or removes what all networks share. A channel, because waiting for it must end
+	// with a context.
+	node chan struct{}
+
+	mu       sync.Mutex // guards the following
+	engine   *ovsvxlan.Switch
+	networks map[drivers.NetworkID]network
+	closed   bool
+
+	events     chan string
+	forwarding sync.WaitGroup
+}
+
+// New makes a driver. It touches nothing on the host.
+func New(cfg Config) (*Driver, error) {
+	if cfg.Firewall == nil {
+		return nil, fmt.Errorf("driver %s: no firewall: %w", Name, drivers.ErrInvalid)
+	}
+	if !cfg.VTEP.IsValid() {
+		return nil, fmt.Errorf("driver %s: no tunnel address: %w", Name, drivers.ErrInvalid)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.TunnelUDPPort == 0 {
+		cfg.TunnelUDPPort = ovsvxlan.DefaultTunnelUDPPort
+	}
+	if !cfg.Transit4.IsValid() {
+		cfg.Transit4 = DefaultTransit4
+	}
+	if !cfg.Transit6.IsValid() {
+		cfg.Transit6 = DefaultTransit6
+	}
+	host, err := link.Open(nil)
+	if err != nil {
+		return nil, fmt.Errorf("driver %s: %w", Name, err)
+	}
+	return &Driver{
+		cfg: cfg, host: host, log: cfg.Logger,
+		node:     make(chan struct{}, 1),
+		networks: map[drivers.NetworkID]network{},
+		events:   make(chan string, 1),
+	}, nil
+}
+
+// Info implements drivers.Driver.
+func (d *Driver) Info() drivers.Info {
+	return drivers.Info{Name: Name, Scope: drivers.ScopeCluster, Addressing: true, VNI: true, Overlap: true}
+}
+
+// Validate implements drivers.Driver.
+func (d *Driver) Validate(n drivers.Network) error { return validate(n) }
+
+// Events implements drivers.Notifier.
+func (d *Driver) Events() <-chan string { return d.events }
+
+// ApplyNetwork implements drivers.Driver. The firewall comes first: nothing may come up without it.
+func (d *Driver) ApplyNetwork(ctx context.Context, n drivers.Network) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	engine, err := d.open(ctx)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", n.ID, err)
+	}
+	fits, err := d.fits(ctx)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", n.ID, err)
+	}
+	nw, err := d.plan(n, fits)
+	if err != nil {
+		return err
+	}
+	guess := d.usesNetdev()
+	if err := d.enter(ctx, nw, fits); err != nil {
+		return fmt.Errorf("network %s: %w", n.ID, err)
+	}
+	if err := engine.ApplyNetwork(ctx, toNetwork(n)); err != nil {
+		return d.abandon(ctx, n.ID, err)
+	}
+	if err := d.settle(ctx, fits, guess); err != nil {
+		return fmt.Errorf("network %s: %w", n.ID, err)
+	}
+	d.log.InfoContext(ctx, "overlay network applied", "network", n.ID, "vni", n.VNI, "mtu", nw.mtu)
+	return nil
+}
+
+// RemoveNetwork implements drivers.Driver.
+func (d *Driver) RemoveNetwork(ctx context.Context, id drivers.NetworkID) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	engine, err := d.reach(ctx)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", id, err)
+	}
+	if engine != nil {
+		if err := engine.RemoveNetwork(ctx, string(id)); err != nil {
+			return fmt.Errorf("network %s: %w", id, err)
+		}
+	}
+	if err := d.removeLinks(ctx, func(o link.Owner) bool { return o.Network == string(id) }); err != nil {
+		return fmt.Errorf("network %s: %w", id, err)
+	}
+	if err := d.leave(ctx, id); err != nil {
+		return fmt.Errorf("network %s: %w", id, err)
+	}
+	d.log.InfoContext(ctx, "overlay network removed", "network", id)
+	return nil
+}
+
+// ApplyEndpoint implements drivers.Driver.
+func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {
+	if err := d.ready(ctx); err != nil {
+		return drivers.Attachment{}, err
+	}
+	d.mu.Lock()
+	nw, known := d.networks[ep.Network]
+	engine := d.engine
+	d.mu.Unlock()
+	if !known {
+		return drivers.Attachment{}, fmt.Errorf("endpoint %s: network %s has not been applied: %w", ep.ID, ep.Network, drivers.ErrNotFound)
+	}
+	if err := d.ensureVeth(ctx, nw, ep); err != nil {
+		return drivers.Attachment{}, err
+	}
+	if err := engine.ApplyEndpoint(ctx, toEndpoint(ep)); err != nil {
+		return drivers.Attachment{}, err
+	}
+	return nw.attachment(ep), nil
+}
+
+func (d *Driver) ensureVeth(ctx context.Context, nw network, ep drivers.Endpoint) error {
+	if err := nw.validateEndpoint(ep); err != nil {
+		return err
+	}
+	ns, err := link.OpenNS(ep.NetNS)
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
+	}
+	defer ns.Close()
+	veth := d.veth(nw, ep, ns)
+	if err := d.host.EnsureVeth(ctx, veth); err != nil {
+		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
+	}
+	if err := d.silence(veth.Name); err != nil {
+		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
+	}
+	return nil
+}
+
+// RemoveEndpoint implements drivers.Driver. Flows go before the interface, so that nothing is sent to its port's next
+// owner.
+func (d *Driver) RemoveEndpoint(ctx context.Context, n drivers.NetworkID, ep drivers.EndpointID) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	engine, err := d.reach(ctx)
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", ep, err)
+	}
+	if engine != nil {
+		if err := engine.RemoveEndpoint(ctx, string(n), string(ep)); err != nil {
+			return err
+		}
+	}
+	if err := d.host.DeleteLink(ctx, vethName(n, ep), endpointMark(n, ep)); err != nil {
+		return fmt.Errorf("endpoint %s: %w", ep, err)
+	}
+	return nil
+}
+
+// ApplyPeers implements drivers.PeerApplier.
+func (d *Driver) ApplyPeers(ctx context.Context, n drivers.NetworkID, u drivers.PeerUpdate) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	nw, known := d.networks[n]
+	engine := d.engine
+	d.mu.Unlock()
+	if !known {
+		return fmt.Errorf("peers: network %s has not been applied: %w", n, drivers.ErrNotFound)
+	}
+	update := ovsvxlan.PeerUpdate{Full: u.Full, Set: toPeers(n, u.Set), Members: toMembers(u.Members)}
+	for _, r := range u.Del {
+		update.Del = append(update.Del, ovsvxlan.PeerRef{ID: string(r.Endpoint), Generation: r.Generation})
+	}
+	if err := engine.ApplyPeers(ctx, string(n), update); err != nil {
+		return err
+	}
+	for _, drift := range d.mismatches(nw, u.Members) {
+		d.log.WarnContext(ctx, "MTU mismatch", "network", n, "of", drift.Object, "want", drift.Want, "have", drift.Have)
+	}
+	return nil
+}
+
+// Close implements drivers.Driver.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	closed, engine := d.closed, d.engine
+	d.closed = true
+	d.mu.Unlock()
+	if closed {
+		return nil
+	}
+	if engine != nil {
+		engine.Close()
+	}
+	d.forwarding.Wait()
+	close(d.events)
+	return d.host.Close()
+}
+
+// ready refuses calls of a closed driver or with an ended context.
+func (d *Driver) ready(ctx context.Context) error {
+	d.mu.Lock()
+	closed := d.closed
+	d.mu.Unlock()
+	if closed {
+		return fmt.Errorf("driver %s: %w", Name, drivers.ErrClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("driver %s: %w", Name, err)
+	}
+	return nil
+}
+
+func (d *Driver) usesNetdev() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.engine != nil && d.engine.Datapath() == ovsvxlan.DatapathNetdev
+}
+
+// abandon takes back the entry of a network that the engine refused, if there is nothing of it.
+func (d *Driver) abandon(ctx context.Context, id drivers.NetworkID, cause error) error {
+	if !errors.Is(cause, drivers.ErrConflict) && !errors.Is(cause, drivers.ErrUnsupported) && !errors.Is(cause, drivers.ErrInvalid) {
+		return cause
+	}
+	return errors.Join(cause, d.leave(context.WithoutCancel(ctx), id))
+}
