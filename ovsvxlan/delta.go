@@ -1,7 +1,6 @@
 package ovsvxlan
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 )
@@ -63,28 +62,30 @@ func (d Delta) Len() int { return len(d.flows) + len(d.groups) }
 // Bundle writes the changes for ovs-ofctl -O OpenFlow15 bundle, which commits all of them or none. Groups come before
 // the flows that use them and go after; what is added comes before what is deleted. Applying it twice is harmless.
 func (d Delta) Bundle() []byte {
-	var b bytes.Buffer
+	var b []byte
 	for _, c := range d.groups {
 		if c.want != (Group{}) {
-			fmt.Fprintf(&b, "group add_or_mod %s\n", c.want)
+			b = fmt.Appendf(b, "group add_or_mod %s\n", c.want)
 		}
 	}
 	for _, c := range d.flows {
 		if c.want != (Flow{}) {
-			fmt.Fprintf(&b, "flow add %s\n", c.want)
+			b = append(b, "flow add "...)
+			b = append(c.want.append(b), '\n')
 		}
 	}
 	for _, c := range d.flows {
 		if c.want == (Flow{}) {
-			fmt.Fprintf(&b, "flow delete_strict %s\n", c.have.key())
+			b = append(b, "flow delete_strict "...)
+			b = append(c.have.appendKey(b), '\n')
 		}
 	}
 	for _, c := range d.groups {
 		if c.want == (Group{}) {
-			fmt.Fprintf(&b, "group delete group_id=%d\n", c.have.ID)
+			b = fmt.Appendf(b, "group delete group_id=%d\n", c.have.ID)
 		}
 	}
-	return b.Bytes()
+	return b
 }
 
 // Differences names every change for people, with the names of tables.

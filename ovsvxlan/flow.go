@@ -65,17 +65,28 @@ func ParseFlow(line string) (Flow, error) {
 }
 
 // String writes the flow as ovs-ofctl reads it.
-func (f Flow) String() string {
-	return fmt.Sprintf("cookie=%#x,%s,actions=%s", f.Cookie, f.key(), f.Actions)
+func (f Flow) String() string { return string(f.append(nil)) }
+
+func (f Flow) append(b []byte) []byte {
+	b = append(b, "cookie=0x"...)
+	b = strconv.AppendUint(b, f.Cookie, 16)
+	b = append(b, ',')
+	b = f.appendKey(b)
+	b = append(b, ",actions="...)
+	return append(b, f.Actions...)
 }
 
-// key writes what identifies the flow, as ovs-ofctl reads it for delete_strict.
-func (f Flow) key() string {
-	s := "table=" + strconv.Itoa(int(f.Table)) + ",priority=" + strconv.Itoa(int(f.Priority))
+// appendKey writes what identifies the flow, as ovs-ofctl reads it for delete_strict.
+func (f Flow) appendKey(b []byte) []byte {
+	b = append(b, "table="...)
+	b = strconv.AppendUint(b, uint64(f.Table), 10)
+	b = append(b, ",priority="...)
+	b = strconv.AppendUint(b, uint64(f.Priority), 10)
 	if f.Match != "" {
-		s += "," + f.Match
+		b = append(b, ',')
+		b = append(b, f.Match...)
 	}
-	return s
+	return b
 }
 
 // compareKeys orders flows as a reader wants them: by table, the first to match first.

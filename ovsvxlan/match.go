@@ -3,6 +3,7 @@ package ovsvxlan
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
 )
@@ -16,7 +17,7 @@ func source(kind int) ovs.Match        { return ovs.FieldMatch("reg1", hex(kind)
 func inPort(port uint32) ovs.Match     { return ovs.InPortMatch(int(port)) }
 func ethSrc(mac MAC) ovs.Match         { return ovs.DataLinkSource(mac.String()) }
 func ethDst(mac MAC) ovs.Match         { return ovs.DataLinkDestination(mac.String()) }
-func hex[T ~int | ~uint32](v T) string { return fmt.Sprintf("%#x", v) }
+func hex[T ~int | ~uint32](v T) string { return "0x" + strconv.FormatUint(uint64(v), 16) }
 
 // ipProtocol is the protocol that packets to and from addr have.
 func ipProtocol(addr netip.Addr) ovs.Protocol {

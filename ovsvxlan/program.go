@@ -41,7 +41,8 @@ func newProgram(flows []Flow, groups []Group) (Program, error) {
 	slices.SortFunc(p.groups, func(a, b Group) int { return cmp.Compare(a.ID, b.ID) })
 	for i := 1; i < len(p.flows); i++ {
 		if a, b := p.flows[i-1], p.flows[i]; compareKeys(a, b) == 0 {
-			return Program{}, fmt.Errorf("flow %s: wanted twice, with actions %s and %s: %w", a.key(), a.Actions, b.Actions, errdefs.ErrConflict)
+			return Program{}, fmt.Errorf("%s: wanted twice, with actions %s and %s: %w",
+				a.object(), a.Actions, b.Actions, errdefs.ErrConflict)
 		}
 	}
 	for i := 1; i < len(p.groups); i++ {
