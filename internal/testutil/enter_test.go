@@ -204,7 +204,7 @@ type victimRun struct {
 
 func (run victimRun) start(t *testing.T) *victim {
 	t.Helper()
-	dir, err := os.MkdirTemp("/run", "victim")
+	dir, err := os.MkdirTemp("/run", "victim") //nolint:usetesting // other users must reach it, the tests' own is private
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,10 @@ func (v *victim) gone() error {
 			continue // it has just ended
 		}
 		if slices.Contains(strings.Split(string(env), "\x00"), v.id) {
-			comm, _ := os.ReadFile(filepath.Join(dir, "comm")) // for the text only
+			comm, err := os.ReadFile(filepath.Join(dir, "comm"))
+			if err != nil {
+				continue
+			}
 			left = append(left, filepath.Base(dir)+" "+strings.TrimSpace(string(comm)))
 		}
 	}

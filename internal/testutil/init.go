@@ -38,8 +38,8 @@ func runInit() int {
 	}
 	go func() {
 		// Pdeathsig does the same, except when the process outside died before it was set.
-		_, _ = io.Copy(io.Discard, life)
-		os.Exit(1)
+		_, _ = io.Copy(io.Discard, life) //nolint:errcheck // only its end matters
+		exit(1)
 	}()
 	for {
 		select {
@@ -48,9 +48,9 @@ func runInit() int {
 				return code
 			}
 		case sig := <-signals:
-			// SIGURG is the Go runtime's own. The tests may just have ended, which children tells.
+			// SIGURG is the Go runtime's own.
 			if s, ok := sig.(syscall.Signal); ok && s != unix.SIGCHLD && s != unix.SIGURG {
-				_ = unix.Kill(pid, s)
+				_ = unix.Kill(pid, s) //nolint:errcheck // the tests may just have ended, which children tells
 			}
 		}
 	}

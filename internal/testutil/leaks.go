@@ -17,8 +17,8 @@ import (
 // many as blocked at once. One leaked per operation exceeds it soon.
 const threadSlack = 32
 
-// NoLeaks fails the test if, at its end, it has more goroutines or open files than now, a thread left in a foreign
-// namespace, or many more threads. Call it first, so that it looks after all other cleanups. Not for parallel tests.
+// NoLeaks fails the test if, at its end, there are goroutines, open files or threads in foreign namespaces that are not
+// there now, or many more threads. Call it first, so that it looks after all other cleanups. Not for parallel tests.
 func NoLeaks(t TB) {
 	t.Helper()
 	before, err := census()
@@ -39,24 +39,19 @@ func leaked(before resources) error {
 		return err
 	}
 	var errs []error
-	if now.goroutines > before.goroutines {
-		buf := make([]byte, 1<<20)
-		errs = append(errs, fmt.Errorf("%d goroutines, %d at the start:\n%s", now.goroutines, before.goroutines,
-			buf[:runtime.Stack(buf, true)]))
-	}
-	if len(now.files) > len(before.files) {
-		var more []string
-		for _, fd := range slices.Sorted(maps.Keys(now.files)) {
-			if before.files[fd] != now.files[fd] {
-				more = append(more, fd+" "+now.files[fd])
+	for _, leak := range []struct {
+		kind        string
+		before, now map[string]string
+	}{
+		{"goroutine", before.goroutines, now.goroutines},
+		{"file", before.files, now.files},
+		{"thread in a foreign network or mount namespace", before.strayed, now.strayed},
+	} {
+		for _, id := range slices.Sorted(maps.Keys(leak.now)) {
+			if old, ok := leak.before[id]; !ok || old != leak.now[id] && leak.kind == "file" {
+				errs = append(errs, fmt.Errorf("%s %s: %s", leak.kind, id, leak.now[id]))
 			}
 		}
-		errs = append(errs, fmt.Errorf("%d open files, %d at the start; new: %s", len(now.files), len(before.files),
-			strings.Join(more, ", ")))
-	}
-	if now.strayed > before.strayed {
-		errs = append(errs, fmt.Errorf("%d threads are in a foreign network or mount namespace, %d at the start", now.strayed,
-			before.strayed))
 	}
 	if now.threads > before.threads+threadSlack {
 		errs = append(errs, fmt.Errorf("%d threads, %d at the start", now.threads, before.threads))
@@ -64,22 +59,27 @@ func leaked(before resources) error {
 	return errors.Join(errs...)
 }
 
+// resources is what a process has, each by its number: identity tells a leak from something that merely ended late.
 type resources struct {
-	goroutines int
-	files      map[string]string // descriptor -> what it is open on
+	goroutines map[string]string // stack
+	files      map[string]string // what is open
+	strayed    map[string]string // namespaces of a thread that are not the main thread's
 	threads    int
-	strayed    int // threads in other namespaces than the main thread
 }
 
 func census() (resources, error) {
-	r := resources{goroutines: runtime.NumGoroutine(), files: make(map[string]string)}
+	r := resources{goroutines: goroutines(), files: make(map[string]string), strayed: make(map[string]string)}
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return r, err
 	}
 	for _, fd := range fds {
-		// One of them is the listing itself, closed by now.
-		if target, err := os.Readlink(filepath.Join("/proc/self/fd", fd.Name())); err == nil {
+		target, err := os.Readlink(filepath.Join("/proc/self/fd", fd.Name()))
+		if err != nil {
+			continue // the listing itself, closed by now
+		}
+		// The runtime opens these two with its first socket and keeps them.
+		if target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {
 			r.files[fd.Name()] = target
 		}
 	}
@@ -98,10 +98,30 @@ func census() (resources, error) {
 		}
 		r.threads++
 		if ns != home {
-			r.strayed++
+			r.strayed[thread.Name()] = strings.Join(ns[:], " ")
 		}
 	}
 	return r, nil
+}
+
+// goroutines returns the stacks of all goroutines but the caller's and the one that the standard library keeps for signals.
+func goroutines() map[string]string {
+	buf := make([]byte, 1<<20)
+	n := runtime.Stack(buf, true)
+	for n == len(buf) { // it may have been cut
+		buf = make([]byte, 2*len(buf))
+		n = runtime.Stack(buf, true)
+	}
+	stacks := make(map[string]string)
+	_, others, _ := strings.Cut(string(buf[:n]), "\n\n") // the caller's comes first
+	for stack := range strings.SplitSeq(others, "\n\n") {
+		header, frames, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), "\n")
+		id, _, _ := strings.Cut(header, " ")
+		if !strings.Contains(frames, "os/signal.loop") {
+			stacks[id] = stack
+		}
+	}
+	return stacks
 }
 
 func threadNS(dir string) (ns [2]string, err error) {

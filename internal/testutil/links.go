@@ -4,11 +4,17 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// linkTimeout is how long a link may take to come up on a busy machine.
+const linkTimeout = 10 * time.Second
 
 // Connect makes a veth pair with one end in each namespace, both up.
 func Connect(t TB, a *NS, aName string, b *NS, bName string) {
@@ -26,9 +32,26 @@ func connect(t TB, a *NS, aName string, b *NS, bName string, mtu int) {
 	}
 	a.LinkUp(t, aName)
 	b.LinkUp(t, bName)
+	// The kernel finishes this later, and drops what is sent before.
+	a.waitUp(t, aName)
+	b.waitUp(t, bName)
 }
 
-// AddAddr gives the link more addresses, usable at once: duplicate address detection is off.
+func (ns *NS) waitUp(t TB, link string) {
+	t.Helper()
+	Eventually(t, linkTimeout, func() error {
+		l, err := ns.handle.LinkByName(link)
+		if err != nil {
+			return err
+		}
+		if state := l.Attrs().OperState; state != netlink.OperUp {
+			return fmt.Errorf("link %s is %v", link, state)
+		}
+		return nil
+	})
+}
+
+// AddAddr gives a link that is up more addresses, and returns when they can be used: they are not checked for duplicates.
 func (ns *NS) AddAddr(t TB, link string, prefixes ...netip.Prefix) {
 	t.Helper()
 	l := ns.link(t, link)
@@ -40,7 +63,32 @@ func (ns *NS) AddAddr(t TB, link string, prefixes ...netip.Prefix) {
 		if err := ns.handle.AddrReplace(l, addr); err != nil {
 			t.Fatalf("add %s to %s: %v", p, link, err)
 		}
+		if p.Addr().Is6() {
+			ns.waitSolicited(t, link, p.Addr())
+		}
 	}
+}
+
+// waitSolicited waits until the link listens for those who ask for addr's MAC. The kernel starts that some time after the
+// address is there; who asks before asks again only a second later.
+func (ns *NS) waitSolicited(t TB, link string, addr netip.Addr) {
+	t.Helper()
+	b := addr.As16()
+	group := fmt.Sprintf("ff0200000000000000000001ff%02x%02x%02x", b[13], b[14], b[15])
+	Eventually(t, linkTimeout, func() error {
+		return ns.Do(func() error {
+			joined, err := os.ReadFile("/proc/thread-self/net/igmp6")
+			if err != nil {
+				return err
+			}
+			for line := range strings.Lines(string(joined)) {
+				if fields := strings.Fields(line); len(fields) > 2 && fields[1] == link && fields[2] == group {
+					return nil
+				}
+			}
+			return fmt.Errorf("%s on %s does not answer neighbour solicitations", addr, link)
+		})
+	})
 }
 
 // AddRoute sends dst, or everything of via's family when dst is the zero Prefix, by way of via.

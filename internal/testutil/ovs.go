@@ -244,8 +244,9 @@ func output(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("%s: %w", cmd, err)
 	}
-	// Killing fails only when it has ended by itself, which Wait tells.
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	stop := context.AfterFunc(ctx, func() {
+		_ = cmd.Process.Kill() //nolint:errcheck // it fails when the process has ended by itself, which Wait tells
+	})
 	err := cmd.Wait()
 	stop()
 	if err != nil {

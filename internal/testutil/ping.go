@@ -38,8 +38,8 @@ func ping(ctx context.Context, from *NS, to netip.Addr, size int) (time.Duration
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		// A past deadline wakes the reader; on a socket that is already closed there is none to wake.
-		_ = p.conn.SetReadDeadline(time.Now())
+		// A past deadline wakes the reader.
+		_ = p.conn.SetReadDeadline(time.Now()) //nolint:errcheck // it fails on a closed socket, which has no reader
 	})
 	defer stop()
 
@@ -190,7 +190,9 @@ func StartPinger(t TB, from *NS, to netip.Addr, interval time.Duration) *Pinger 
 	p := &Pinger{ping: conn, stop: cancel, last: time.Now()}
 	p.done.Go(func() { p.send(ctx, interval) })
 	p.done.Go(p.receive)
-	t.Cleanup(func() { _, _ = p.Stop() }) // whoever cares has called it
+	t.Cleanup(func() {
+		_, _ = p.Stop() //nolint:errcheck // whoever cares has called it
+	})
 	return p
 }
 

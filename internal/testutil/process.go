@@ -25,6 +25,7 @@ type process struct {
 	log    string // file with its standard error
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when it has been waited for
+	status error         // why it ended; to be read after exited
 }
 
 // start starts cmd, with standard error appended to the file log, and standard output too unless cmd has its own.
@@ -46,8 +47,7 @@ func start(name, log string, cmd *exec.Cmd) (*process, error) {
 	p := &process{name: name, log: log, cmd: cmd, exited: make(chan struct{})}
 	go func() {
 		defer close(p.exited)
-		// The status of a process that was meant to be killed says nothing; ended gives it to who wants it.
-		_ = cmd.Wait()
+		p.status = cmd.Wait()
 	}()
 	return p, nil
 }
@@ -68,7 +68,10 @@ func (p *process) ended() error {
 	if p.running() {
 		return nil
 	}
-	return fmt.Errorf("%s ended: %v\n%s", p.name, p.cmd.ProcessState, tail(p.log))
+	if p.status != nil {
+		return fmt.Errorf("%s ended: %w\n%s", p.name, p.status, tail(p.log))
+	}
+	return fmt.Errorf("%s ended\n%s", p.name, tail(p.log))
 }
 
 func (p *process) signal(sig syscall.Signal) error {
@@ -93,7 +96,7 @@ func (p *process) wait(timeout time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-p.exited:
-		if !p.cmd.ProcessState.Success() {
+		if p.status != nil {
 			return p.ended()
 		}
 		return nil
