@@ -107,7 +107,7 @@ func (h *Handle) get() (*conn, error) {
 	}
 	h.mu.Unlock()
 	if closed {
-		return nil, fmt.Errorf("network namespace %s: %w", h.where(), errdefs.ErrClosed)
+		return nil, h.errClosed()
 	}
 	if c != nil {
 		return c, nil
@@ -121,10 +121,20 @@ func (h *Handle) get() (*conn, error) {
 
 // inside runs fn where /proc/sys/net, ioctls and new sockets mean this Handle's namespace.
 func (h *Handle) inside(fn func() error) error {
-	if h.ns == nil {
+	h.mu.Lock()
+	closed := h.closed
+	h.mu.Unlock()
+	switch {
+	case closed:
+		return h.errClosed()
+	case h.ns == nil:
 		return fn()
 	}
 	return h.ns.Do(fn)
+}
+
+func (h *Handle) errClosed() error {
+	return fmt.Errorf("network namespace %s: %w", h.where(), errdefs.ErrClosed)
 }
 
 func (h *Handle) where() string {

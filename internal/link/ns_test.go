@@ -107,13 +107,13 @@ func TestDoRunsInsideAndReturnsTheError(t *testing.T) {
 	// A thread that cannot be brought back: here, because the way back has been closed under it.
 	err = ns.Do(func() error {
 		entries, err := os.ReadDir("/proc/self/fd")
+		host, hostErr := os.Readlink("/proc/self/ns/net")
 		for _, e := range entries {
-			target, linkErr := os.Readlink("/proc/self/fd/" + e.Name())
-			if host, _ := os.Readlink("/proc/self/ns/net"); linkErr == nil && target == host {
+			if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && target == host {
 				return replaceFD(t, e.Name())
 			}
 		}
-		return errors.Join(err, errors.New("the way back was not found"))
+		return errors.Join(err, hostErr, errors.New("the way back was not found"))
 	})
 	if !errors.Is(err, unix.EINVAL) {
 		t.Errorf("no way back: got %v, want EINVAL", err)

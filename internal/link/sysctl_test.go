@@ -113,6 +113,12 @@ func TestErrorsCarryErrnoAndClass(t *testing.T) {
 	if _, err := inside.Link(t.Context(), "lo"); !errors.Is(err, errdefs.ErrClosed) {
 		t.Errorf("after Close: %v, want ErrClosed", err)
 	}
+	if err := inside.SetSysctl(t.Context(), "net.ipv4.ip_forward", "1"); !errors.Is(err, errdefs.ErrClosed) {
+		t.Errorf("sysctl after Close: %v, want ErrClosed", err)
+	}
+	if _, err := inside.Watch(t.Context()); !errors.Is(err, errdefs.ErrClosed) {
+		t.Errorf("watch after Close: %v, want ErrClosed", err)
+	}
 	if err := opError("open", "x", os.ErrNotExist); !errors.Is(err, errdefs.ErrNotFound) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v: want both the cause and its class", err)
 	}

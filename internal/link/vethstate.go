@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -173,11 +174,8 @@ func (h *Handle) CheckVeth(ctx context.Context, v Veth) ([]Difference, error) {
 			return err
 		}
 		master, missing, err := c.master(v.Master)
-		if err != nil {
-			return err
-		}
-		out = append(missing, state.differences(v, master)...)
-		return nil
+		out = slices.Concat(missing, state.differences(v, master))
+		return err
 	})
 	return out, err
 }
