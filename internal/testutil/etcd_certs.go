@@ -80,7 +80,11 @@ func (ca *CA) Issue(t TB, notAfter time.Time, hosts ...string) tls.Certificate {
 	if err != nil {
 		t.Fatalf("issue certificate: %v", err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatalf("parse certificate: %v", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
 // writeFiles puts the authority's certificate and cert with its key into dir as PEM.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // etcdMember is one process of a cluster and what is needed to start it again. Its methods are for one goroutine.
@@ -121,8 +123,21 @@ func (c *EtcdCluster) Kill(i int) {
 	}
 }
 
-// Pause stops a member's process without closing its connections, as a machine that hangs does.
-func (c *EtcdCluster) Pause(i int) { c.t.Helper(); c.signal(i, syscall.SIGSTOP) }
+// Pause stops a member's process without closing its connections, as a machine that hangs does, and waits until all of its
+// threads stand still.
+func (c *EtcdCluster) Pause(i int) {
+	c.t.Helper()
+	c.signal(i, syscall.SIGSTOP)
+	for {
+		err := unix.Waitid(unix.P_PID, c.member(i).cmd.Process.Pid, nil, unix.WSTOPPED, nil)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, unix.EINTR) {
+			c.t.Fatalf("wait until etcd member %d stands still: %v", i, err)
+		}
+	}
+}
 
 // Resume lets a paused member go on.
 func (c *EtcdCluster) Resume(i int) { c.t.Helper(); c.signal(i, syscall.SIGCONT) }

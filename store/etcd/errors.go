@@ -52,6 +52,7 @@ func (s *Store) failure(ctx context.Context, what string, why *reason, err error
 	if noted := why.load(); noted != "" {
 		text = noted
 	}
+	text += s.certificateHint(text)
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %s: %w: %w", what, text, ctx.Err(), errdefs.ErrUnavailable)
 	}
@@ -83,6 +84,25 @@ func classify(err error) error {
 	default:
 		return nil
 	}
+}
+
+// certificateHint explains a connection that etcd ended: with TLS 1.3 a server that does not accept the client's
+// certificate says so only after the client believes that it is connected, and the client often just sees it close.
+func (s *Store) certificateHint(text string) string {
+	ended := strings.Contains(text, "broken pipe") || strings.Contains(text, "connection reset") ||
+		strings.Contains(text, "EOF") || strings.Contains(text, "remote error: tls")
+	if s.tls == nil || !ended {
+		return ""
+	}
+	if len(s.tls.Certificates) == 0 && s.tls.GetClientCertificate == nil {
+		return " (no client certificate is configured)"
+	}
+	for _, c := range s.tls.Certificates {
+		if leaf := c.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
+			return fmt.Sprintf(" (the client certificate expired on %s)", leaf.NotAfter.UTC().Format(time.DateTime))
+		}
+	}
+	return " (etcd may not accept the client certificate)"
 }
 
 func isTimeout(err error) bool {

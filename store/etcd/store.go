@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,7 @@ type Store struct {
 	prefix  string
 	timeout time.Duration
 	log     *slog.Logger
+	tls     *tls.Config // of the configuration, for the text of errors
 
 	// ctx ends when Close begins; its cause is then ErrClosed.
 	ctx    context.Context
@@ -132,6 +134,7 @@ func (s *Store) connect(ctx context.Context, cfg clientv3.Config) (*clientv3.Cli
 	if cfg.DialKeepAliveTime == 0 {
 		cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = keepAliveTime, keepAliveTimeout
 	}
+	s.tls = cfg.TLS
 	cfg.DialOptions = append([]grpc.DialOption{
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: reconnectDelay, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMaxDelay},

@@ -111,7 +111,7 @@ func TestAcknowledgedCommitsSurviveKill(t *testing.T) {
 func checkAfterCrash(t *testing.T, path string, acked map[string]bool) {
 	t.Helper()
 	s := mustOpen(t, path)
-	defer s.Close() //nolint:errcheck // nothing was written
+	defer s.Close()
 	for key := range acked {
 		rec, err := s.Get(t.Context(), key)
 		if err != nil || string(rec.Value) != key {

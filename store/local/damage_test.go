@@ -153,10 +153,10 @@ func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // of a temporary file
+	defer f.Close()
 	page := os.Getpagesize()
 	found, harmless := 0, 0
-	for at := 0; at < len(image); at++ {
+	for at := range image {
 		// All of the headers, and some of the rest.
 		if at%page >= 64 && at%37 != 0 {
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,11 +135,11 @@ func (k *checker) dump() string {
 }
 
 func dump(recs []store.Record) string {
-	text := ""
+	var text strings.Builder
 	for _, r := range recs {
-		text += fmt.Sprintf("%s=%.60q@%d ", r.Key, r.Value, r.Rev)
+		fmt.Fprintf(&text, "%s=%.60q@%d ", r.Key, r.Value, r.Rev)
 	}
-	return text
+	return text.String()
 }
 
 // keys lists the keys under prefix.
@@ -185,21 +186,16 @@ func (k *checker) eventually(what string, cond func() bool) {
 	}
 }
 
+// describe is a commit as text, shortened.
 func describe(guards []store.Guard, ops []store.Op) string {
-	text := ""
-	for i, g := range guards {
-		if i == 3 {
-			text += fmt.Sprintf("and %d more guards ", len(guards)-i)
-			break
-		}
-		text += fmt.Sprintf("if{%.40q rev %d any %t prefix %t} ", g.Key, g.Rev, g.Any, g.Prefix)
+	const most = 3
+	var text strings.Builder
+	for _, g := range guards[:min(len(guards), most)] {
+		fmt.Fprintf(&text, "if{%.40q rev %d any %t prefix %t} ", g.Key, g.Rev, g.Any, g.Prefix)
 	}
-	for i, op := range ops {
-		if i == 3 {
-			text += fmt.Sprintf("and %d more ops ", len(ops)-i)
-			break
-		}
-		text += fmt.Sprintf("{%.40q %.20q delete %t prefix %t} ", op.Key, op.Value, op.Delete, op.Prefix)
+	for _, op := range ops[:min(len(ops), most)] {
+		fmt.Fprintf(&text, "{%.40q %.20q delete %t prefix %t} ", op.Key, op.Value, op.Delete, op.Prefix)
 	}
-	return text
+	fmt.Fprintf(&text, "(%d guards, %d ops)", len(guards), len(ops))
+	return text.String()
 }
