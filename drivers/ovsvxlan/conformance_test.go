@@ -54,18 +54,18 @@ func (n *node) bystander(tb testing.TB) func() string {
 		must(tb, err)
 		must(tb, netlink.LinkSetAlias(l, "bystander"))
 	}
-	n.ovs.Vsctl(tb, "add-port", "br-phy", "other0", "--", "set", "interface", "other0", "type=internal", "external_ids:libcnm-like=yes")
+	n.vsctl(tb, "add-port", "br-phy", "other0", "--", "set", "interface", "other0", "type=internal", "external_ids:libcnm-like=yes")
 	rule := strings.Fields("FORWARD -i cnmb000000000 -m comment --comment bystander -j ACCEPT")
 	must(tb, exec.Command("iptables", append([]string{"-A"}, rule...)...).Run())
 	tb.Cleanup(func() {
 		must(tb, netlink.LinkDel(pair))
-		n.ovs.Vsctl(tb, "del-port", "br-phy", "other0")
+		n.vsctl(tb, "del-port", "br-phy", "other0")
 		must(tb, exec.Command("iptables", append([]string{"-D"}, rule...)...).Run())
 	})
 	return func() string {
 		out, err := exec.Command("sh", "-c", "ip -o link | grep cnm.0000; iptables-save | grep bystander").Output()
 		must(tb, err)
-		return string(out) + n.ovs.Vsctl(tb, "--columns=name,external_ids,ofport", "list", "interface", "other0") + n.ovs.Vsctl(tb, "list-ports", "br-phy")
+		return string(out) + n.vsctl(tb, "--columns=name,external_ids,ofport", "list", "interface", "other0") + n.vsctl(tb, "list-ports", "br-phy")
 	}
 }
 
@@ -86,11 +86,11 @@ func (n *node) damages(tb testing.TB) []drivertest.Damage {
 	}
 	mgmt := n.ovs.RunDir() + "/cnm-int.mgmt"
 	return []drivertest.Damage{
-		{Name: "bridge deleted", Break: func(drivers.NetworkState) { n.ovs.Vsctl(tb, "del-br", "cnm-int") }},
-		{Name: "port deleted", Break: func(s drivers.NetworkState) { n.ovs.Vsctl(tb, "del-port", "cnm-int", veth(s)) }},
-		{Name: "tunnel deleted", Break: func(drivers.NetworkState) { n.ovs.Vsctl(tb, "del-port", "cnm-int", "cnm-int-vxlan") }},
-		{Name: "flows deleted", Break: func(drivers.NetworkState) { n.ovs.Ofctl(tb, "del-flows", mgmt) }},
-		{Name: "groups deleted", Break: func(drivers.NetworkState) { n.ovs.Ofctl(tb, "del-groups", mgmt) }},
+		{Name: "bridge deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-br", "cnm-int") }},
+		{Name: "port deleted", Break: func(s drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", veth(s)) }},
+		{Name: "tunnel deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", "cnm-int-vxlan") }},
+		{Name: "flows deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-flows", mgmt) }},
+		{Name: "groups deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-groups", mgmt) }},
 		{Name: "veth deleted", Break: func(s drivers.NetworkState) { onLink(veth(s), netlink.LinkDel) }},
 		{Name: "veth down", Break: func(s drivers.NetworkState) { onLink(veth(s), netlink.LinkSetDown) }},
 		{Name: "veth out of the sink", Break: func(s drivers.NetworkState) { onLink(veth(s), netlink.LinkSetNoMaster) }},

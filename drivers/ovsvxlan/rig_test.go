@@ -54,6 +54,26 @@ func newFirewall(t testing.TB) *iptables.Firewall {
 	return fw
 }
 
+// run runs a program to its end, also in clean-ups, when the test's context is over.
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).Output()
+	if err != nil {
+		t.Fatalf("%s %q: %v", name, args, err)
+	}
+	return string(out)
+}
+
+func (n *node) vsctl(t testing.TB, args ...string) string {
+	t.Helper()
+	return run(t, "ovs-vsctl", append([]string{"--timeout=30", "--db=" + n.ovs.Endpoint()}, args...)...)
+}
+
+func (n *node) ofctl(t testing.TB, args ...string) string {
+	t.Helper()
+	return run(t, "ovs-ofctl", append([]string{"-O", "OpenFlow15"}, args...)...)
+}
+
 func (n *node) open(t testing.TB) (*Driver, error) {
 	t.Helper()
 	log, _ := testutil.NewLogs(t)
@@ -259,11 +279,11 @@ var (
 // replaced by the names of what they stand for.
 func (n *node) dumpSwitch(t testing.TB) []string {
 	t.Helper()
-	if !slices.Contains(strings.Fields(n.ovs.Vsctl(t, "list-br")), ovsvxlan.DefaultBridge) {
+	if !slices.Contains(strings.Fields(n.vsctl(t, "list-br")), ovsvxlan.DefaultBridge) {
 		return nil
 	}
 	var out []string
-	ids := n.ovs.Vsctl(t, "--columns=datapath_type,fail_mode,protocols,external_ids,other_config", "list", "bridge", ovsvxlan.DefaultBridge)
+	ids := n.vsctl(t, "--columns=datapath_type,fail_mode,protocols,external_ids,other_config", "list", "bridge", ovsvxlan.DefaultBridge)
 	replace := []string{}
 	for _, m := range zoneEntry.FindAllStringSubmatch(ids, -1) {
 		name := "NET" + m[1]
@@ -283,7 +303,7 @@ func (n *node) dumpSwitch(t testing.TB) []string {
 		out = append(out, "bridge "+strings.TrimSpace(f))
 	}
 	names := map[string]string{}
-	rows := n.ovs.Vsctl(t, "--format=csv", "--no-headings", "--columns=name,ofport,type,options,external_ids", "list", "interface")
+	rows := n.vsctl(t, "--format=csv", "--no-headings", "--columns=name,ofport,type,options,external_ids", "list", "interface")
 	for line := range strings.Lines(rows) {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), ",")
 		number, rest, _ := strings.Cut(rest, ",")
@@ -294,7 +314,7 @@ func (n *node) dumpSwitch(t testing.TB) []string {
 	}
 	mgmt := n.ovs.RunDir() + "/" + ovsvxlan.DefaultBridge + ".mgmt"
 	p, err := ovsvxlan.ParseDump(
-		[]byte(n.ovs.Ofctl(t, "--no-names", "--no-stats", "dump-flows", mgmt)), []byte(n.ovs.Ofctl(t, "--no-names", "dump-groups", mgmt)))
+		[]byte(n.ofctl(t, "--no-names", "--no-stats", "dump-flows", mgmt)), []byte(n.ofctl(t, "--no-names", "dump-groups", mgmt)))
 	must(t, err)
 	named := func(text string) string {
 		text = portNumber.ReplaceAllStringFunc(text, func(m string) string {

@@ -36,16 +36,16 @@ func (d *Driver) Sync(ctx context.Context, want []drivers.NetworkState) error {
 	if err := d.syncNode(ctx, networks, fits); err != nil {
 		return fmt.Errorf("driver %s: %w", Name, err)
 	}
-	// New links before the engine, which opens them; orphans after it, when nothing is sent to them any more.
-	linksErr := d.syncVeths(ctx, networks, want)
-	if err := engine.Sync(ctx, states(want)); err != nil {
-		return errors.Join(linksErr, fmt.Errorf("driver %s: %w", Name, err))
-	}
+	// Links before the engine, which opens them, and orphans first of all: a new link may need an orphan's name.
 	orphans, err := d.orphans(ctx, want)
 	if err == nil {
 		err = d.deleteLinks(ctx, orphans)
 	}
 	if err != nil {
+		return fmt.Errorf("driver %s: %w", Name, err)
+	}
+	linksErr := d.syncVeths(ctx, networks, want)
+	if err := engine.Sync(ctx, states(want)); err != nil {
 		return errors.Join(linksErr, fmt.Errorf("driver %s: %w", Name, err))
 	}
 	if d.usesNetdev() != guess { // the engine found no kernel datapath: the links need the sink after all
@@ -114,7 +114,12 @@ func (d *Driver) syncVeths(ctx context.Context, networks map[drivers.NetworkID]n
 	for _, s := range want {
 		all = append(all, s.Endpoints...)
 	}
-	return each(all, func(ep drivers.Endpoint) error { return d.ensureVeth(ctx, networks[ep.Network], ep) })
+	ensure := func(ep drivers.Endpoint) error { return d.ensureVeth(ctx, networks[ep.Network], ep) }
+	err := each(all, ensure)
+	if errors.Is(err, drivers.ErrConflict) {
+		err = each(all, ensure) // one may have had to wait for another to give up its name
+	}
+	return err
 }
 
 // orphans are the driver's links that are not wanted.
