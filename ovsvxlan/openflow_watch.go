@@ -88,9 +88,7 @@ func (w *ofWatch) loop(ctx context.Context) {
 			w.set(true)
 			err := hold(ctx, conn)
 			w.set(false)
-			if ctx.Err() == nil {
-				w.log.Warn("lost the bridge", "socket", w.socket, "err", err)
-			}
+			w.log.Debug("openflow connection ended", "socket", w.socket, "err", err)
 			lost = time.Now()
 		}
 		wait := reconnectFast

@@ -15,16 +15,19 @@ func (s *Switch) replay(ctx context.Context) {
 		epoch, changed := s.watch.current()
 		if epoch != 0 && epoch != last {
 			err := s.flows.runner.do(ctx, Object{})
-			switch {
-			case ctx.Err() != nil:
+			if ctx.Err() != nil {
 				return
-			case err != nil:
+			}
+			if now, _ := s.watch.current(); err != nil && now == epoch { // else it is gone again
 				s.log.Error("restore flows of a new bridge", "bridge", s.cfg.Bridge, "err", err)
 			}
 			if last != 0 {
 				s.emit(fmt.Sprintf("bridge %s is new: ovs-vswitchd restarted, or somebody made it again", s.cfg.Bridge))
 			}
 			last = epoch
+		}
+		if epoch == 0 && last != 0 && s.wantRows().bridge != nil {
+			s.log.Warn("lost the bridge", "bridge", s.cfg.Bridge)
 		}
 		select {
 		case <-ctx.Done():
