@@ -104,13 +104,25 @@ func (s *Switch) removeFlows(ctx context.Context, objects []Object, zone uint16,
 		return err
 	}
 	for _, addr := range addrs {
-		field := "ct_nw_src="
-		if addr.Is6() {
-			field = "ct_ipv6_src="
-		}
-		if err := s.flushZone(ctx, zone, field+addr.String()); err != nil {
-			return err
+		for _, match := range connectionsOf(addr) {
+			if err := s.flushZone(ctx, zone, match); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// connectionsOf returns what selects the connections that addr began. OVS 3.1.0 with the netdev datapath dies of a flush
+// that meets an ICMPv6 entry, so those of IPv6 are named by protocol (TCP, UDP, SCTP); ICMPv6 ones end by themselves
+// within a minute.
+func connectionsOf(addr netip.Addr) []string {
+	if addr.Is4() {
+		return []string{"ct_nw_src=" + addr.String()}
+	}
+	var list []string
+	for _, protocol := range []int{6, 17, 132} {
+		list = append(list, fmt.Sprintf("ct_ipv6_src=%s,ct_nw_proto=%d", addr, protocol))
+	}
+	return list
 }
