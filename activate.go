@@ -20,14 +20,15 @@ func (c *NetworkController) activate(ctx context.Context, n *Network) error {
 		return err
 	}
 	active := &activeNetwork{rec: n.rec, host: n.host}
-	if err := c.applyNetwork(ctx, active); err != nil {
-		return errors.Join(err, c.withdraw(ctx, active))
-	}
 	if c.spansNodes(n.host) {
 		active.members = newMembership(c, n)
-		if err := active.members.start(ctx); err != nil {
-			return errors.Join(err, c.withdraw(ctx, active))
-		}
+	}
+	err := c.applyNetwork(ctx, active)
+	if err == nil && active.members != nil {
+		err = active.members.start(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, c.withdraw(ctx, active))
 	}
 	return nil
 }

@@ -212,7 +212,7 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 		return err
 	}
 	defer n.host.gate.Release(1)
-	_, seen := c.state.attached(a.id)
+	seen := c.state.setWanted(a, true)
 	made, err := n.host.ApplyEndpoint(ctx, seen.driverEndpoint())
 	if err != nil {
 		return err
@@ -221,7 +221,7 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 	if made.Interface == "" {
 		return nil
 	}
-	_, seen = c.state.attached(a.id)
+	seen.made, seen.ready = made, true
 	if err := a.sandbox.configure(ctx, &seen); err != nil {
 		return err
 	}
@@ -278,7 +278,6 @@ func (c *NetworkController) leave(ctx context.Context, e *Endpoint, a *attachmen
 
 // detach takes away what attach made. What it cannot remove, the next Sync does: it is not wanted any more.
 func (c *NetworkController) detach(ctx context.Context, n *Network, a *attachment) error {
-	c.state.setLeft(a)
 	err := c.removeEndpoint(ctx, n, a)
 	c.state.forget(a)
 	if err != nil {
@@ -292,5 +291,6 @@ func (c *NetworkController) removeEndpoint(ctx context.Context, n *Network, a *a
 		return err
 	}
 	defer n.host.gate.Release(1)
+	c.state.setWanted(a, false)
 	return n.host.RemoveEndpoint(ctx, n.rec.ID, a.id)
 }

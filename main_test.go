@@ -3,9 +3,10 @@ package libcnm_test
 import (
 	"testing"
 
+	"github.com/libcnm/libcnm/internal/nodeagent"
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
 func TestMain(m *testing.M) {
-	testutil.Main(m, testutil.NeedEtcd())
+	testutil.Main(m, testutil.NeedEtcd(), testutil.Agent(nodeagent.Handlers()))
 }

@@ -103,6 +103,9 @@ func (c *NetworkController) planNetwork(h *driverHost, name string, cfg *network
 			}
 		}
 	}
+	if info.VNI && cfg.vni == 0 {
+		p.rec.VNI = randomVNI()
+	}
 	if !p.pick {
 		subnets, err := completeSubnets(cfg.subnets, cfg.gateways)
 		if err != nil {
@@ -112,10 +115,9 @@ func (c *NetworkController) planNetwork(h *driverHost, name string, cfg *network
 		if err := c.refuseUnderlay(p); err != nil {
 			return nil, err
 		}
-	}
-	// With subnets to be picked yet, this finds the other mistakes before anything is read or changed.
-	if err := h.Validate(p.rec.driverNetwork()); err != nil && !p.pick {
-		return nil, err
+		if err := h.Validate(p.rec.driverNetwork()); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
 }
@@ -215,11 +217,10 @@ func (c *NetworkController) recordNetwork(ctx context.Context, p *networkPlan) e
 			return err
 		}
 	}
-	if p.host.info.VNI && p.cfg.vni == 0 {
-		p.rec.VNI = randomVNI()
-	}
-	if err := p.host.Validate(p.rec.driverNetwork()); err != nil {
-		return err
+	if p.pick {
+		if err := p.host.Validate(p.rec.driverNetwork()); err != nil {
+			return err
+		}
 	}
 	id := string(p.rec.ID)
 	b.create(put(keyNetwork(p.rec.ID), p.rec))
@@ -258,6 +259,9 @@ func (c *NetworkController) explainNetworkConflict(ctx context.Context, st store
 		} else if !errors.Is(err, ErrNotFound) {
 			return err
 		}
+	}
+	if p.host.info.VNI && p.cfg.vni == 0 {
+		p.rec.VNI = randomVNI()
 	}
 	return errLostRace
 }

@@ -16,6 +16,9 @@ type Drift = drivers.Drift
 // repairTimeout bounds one round of repair, so that a driver that hangs does not keep the others from theirs.
 const repairTimeout = 30 * time.Second
 
+// wakeSettle is how long the repair waits after a first sign of damage, so that one look finds all of a burst.
+const wakeSettle = 50 * time.Millisecond
+
 // Check compares this host with the desired state and names every difference. It changes nothing. Calls in progress are
 // waited for, so that what they are about to do is not taken for a difference.
 func (c *NetworkController) Check(ctx context.Context) (_ []Drift, err error) {
@@ -113,6 +116,7 @@ func (c *NetworkController) maintain() {
 			c.evictLost(ctx)
 			continue
 		case cause = <-c.wake:
+			pause(ctx, wakeSettle) // signs come in bursts
 		case <-ticker.C:
 		}
 		round, cancel := context.WithTimeout(ctx, repairTimeout)

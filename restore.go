@@ -186,7 +186,7 @@ func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[end
 	}
 	c.state.mu.Lock()
 	defer c.state.mu.Unlock()
-	c.state.lockedAttach(&attachment{id: s.value.ID, network: n, sandbox: sb, ep: &s.value, rev: s.rev()})
+	c.state.lockedAttach(&attachment{id: s.value.ID, network: n, sandbox: sb, ep: &s.value, rev: s.rev(), wanted: true})
 	if c.state.networks[n.rec.ID] == nil {
 		active := &activeNetwork{rec: n.rec, host: n.host}
 		if c.spansNodes(n.host) {

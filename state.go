@@ -43,7 +43,7 @@ type attachment struct {
 	rev     store.Rev
 	made    drivers.Attachment // valid once ready
 	ready   bool
-	leaving bool // its interface is being removed
+	wanted  bool // the driver has been told, or New will tell it: changed only within the driver's gate
 }
 
 // stored is the endpoint's record as this host knows it.
@@ -123,18 +123,21 @@ func (s *hostState) wants(alias string) bool {
 	switch {
 	case owner.Endpoint != "":
 		a := s.endpoints[drivers.EndpointID(owner.Endpoint)]
-		return a != nil && a.ready && !a.leaving
+		return a != nil && a.ready
 	case owner.Network != "":
 		return s.networks[drivers.NetworkID(owner.Network)] != nil
 	}
 	return true
 }
 
-// setLeft marks an attachment whose interface is about to be removed.
-func (s *hostState) setLeft(a *attachment) {
+// setWanted makes the endpoint part of what its driver should have, or not, and returns a copy. It is for a caller
+// within the driver's gate: a Sync must not see what the driver is only about to be told.
+func (s *hostState) setWanted(a *attachment, wanted bool) attachment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a.leaving, a.ready = true, false
+	a.wanted = wanted
+	a.ready = a.ready && wanted
+	return *a
 }
 
 // markLost notes an attachment that the store does not have any more.
@@ -287,7 +290,7 @@ func (s *hostState) desired(h *driverHost) []drivers.NetworkState {
 		list = append(list, st)
 	}
 	for _, a := range s.endpoints {
-		if st := byID[a.ep.Network]; st != nil {
+		if st := byID[a.ep.Network]; st != nil && a.wanted {
 			st.Endpoints = append(st.Endpoints, a.driverEndpoint())
 		}
 	}
