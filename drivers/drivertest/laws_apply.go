@@ -48,7 +48,7 @@ func checkApplyTwice(e *env) {
 	e.build(e.d, s)
 	e.expect(once, "every Apply, the second time")
 	second := e.apply(e.d, s.Endpoints[0])
-	if diff := cmp.Diff(first, second, cmp.Comparer(samePrefix), cmp.Comparer(sameAddr)); diff != "" {
+	if diff := cmp.Diff(first, second, exact...); diff != "" {
 		e.Errorf("ApplyEndpoint answers differently for equal state (-before +after):\n%s", diff)
 	}
 }
@@ -101,8 +101,12 @@ func checkValues(e *env) {
 	scratch := clone(s)
 	e.build(e.d, scratch)
 	built := e.host.Dump()
+	before := e.apply(e.d, scratch.Endpoints[0])
 	scribble(&scratch)
 	e.expect(built, "the caller changed its own slices")
+	if diff := cmp.Diff(before, e.apply(e.d, s.Endpoints[0]), exact...); diff != "" {
+		e.Errorf("ApplyEndpoint answers differently after the caller changed its own slices (-before +after):\n%s", diff)
+	}
 
 	other := e.world.endpoint(s, 1, 0, "eth1")
 	e.apply(e.d, other) // makes a driver that renders the whole network do so
@@ -157,27 +161,23 @@ func checkParallel(e *env) {
 		e.must(e.d.ApplyNetwork(e.ctx, s.Network), "ApplyNetwork(%s)", s.Network.Name)
 	}
 	empty := e.host.Dump()
-	e.sync(e.d, want)
+	e.inParallel(want, func(ep drivers.Endpoint) error {
+		_, err := e.d.ApplyEndpoint(e.ctx, ep)
+		return err
+	})
 	full := e.host.Dump()
-	e.clean()
-
-	for _, s := range want {
-		e.must(e.d.ApplyNetwork(e.ctx, s.Network), "ApplyNetwork(%s)", s.Network.Name)
+	e.sync(e.d, want)
+	e.expect(full, "Sync after %d ApplyEndpoint at once", parallel)
+	if drift := e.check(want); len(drift) > 0 {
+		e.Errorf("drift after %d ApplyEndpoint at once: %s", parallel, list(drift))
 	}
-	for range 2 {
-		e.inParallel(want, func(ep drivers.Endpoint) error {
-			_, err := e.d.ApplyEndpoint(e.ctx, ep)
+	e.inParallel(want, func(ep drivers.Endpoint) error {
+		if _, err := e.d.Check(e.ctx, want); err != nil { // reads while others write
 			return err
-		})
-		e.expect(full, "%d ApplyEndpoint at once", parallel)
-		e.inParallel(want, func(ep drivers.Endpoint) error {
-			if _, err := e.d.Check(e.ctx, want); err != nil { // reads while others write
-				return err
-			}
-			return e.d.RemoveEndpoint(e.ctx, ep.Network, ep.ID)
-		})
-		e.expect(empty, "%d RemoveEndpoint at once", parallel)
-	}
+		}
+		return e.d.RemoveEndpoint(e.ctx, ep.Network, ep.ID)
+	})
+	e.expect(empty, "%d RemoveEndpoint at once", parallel)
 }
 
 // ifname gives the i-th endpoint of the n-th network a name that is free in its sandbox.

@@ -42,24 +42,14 @@ func (e *env) check(want []drivers.NetworkState) []drivers.Drift {
 func checkCheckAgrees(e *env) {
 	states := e.world.states()
 	dumps := e.references(states)
-	for _, s := range states {
-		for _, n := range s.want {
-			e.build(e.d, n)
-		}
-		if drift := e.check(s.want); len(drift) > 0 {
-			e.Errorf("drift after single calls to %q: %v", s.name, drift)
-		}
-		e.sync(e.d, s.want)
-		if drift := e.check(s.want); len(drift) > 0 {
-			e.Errorf("drift after Sync to %q: %v", s.name, drift)
-		}
-		e.clean()
-	}
 	for at, have := range states {
 		e.sync(e.d, have.want)
-		for i, s := range states {
-			if drift := e.check(s.want); (len(drift) > 0) != (dumps[i] != dumps[at]) {
-				e.Errorf("the host is at %q, Check(%q) says %v", have.name, s.name, drift)
+		if drift := e.check(have.want); len(drift) > 0 {
+			e.Errorf("drift after Sync to %q: %s", have.name, list(drift))
+		}
+		for _, i := range e.rnd.Perm(len(states))[:3] {
+			if drift := e.check(states[i].want); (len(drift) > 0) != (dumps[i] != dumps[at]) {
+				e.Errorf("the host is at %q, Check(%q) says %v", have.name, states[i].name, drift)
 			}
 		}
 	}

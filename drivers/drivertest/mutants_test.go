@@ -157,6 +157,19 @@ var mutants = []struct {
 			return a, err
 		}
 	}},
+	{"answers from the caller's slice", "apply/values", func(m *mutant) {
+		kept := map[drivers.NetworkID]drivers.Network{}
+		m.applyNetwork = func(m *mutant, ctx context.Context, n drivers.Network) error {
+			kept[n.ID] = n
+			return m.clusterFake.ApplyNetwork(ctx, n)
+		}
+		m.applyEndpoint = func(m *mutant, ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {
+			if _, err := m.clusterFake.ApplyEndpoint(ctx, ep); err != nil {
+				return drivers.Attachment{}, err
+			}
+			return attachment(kept[ep.Network], ep), nil
+		}
+	}},
 	{"parallel calls overwrite each other", "apply/parallel", func(m *mutant) {
 		busy := make(chan struct{}, 1)
 		m.applyEndpoint = func(m *mutant, ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {

@@ -152,10 +152,9 @@ func (w world) states() []state {
 	one := func(eps ...drivers.Endpoint) []drivers.NetworkState { return []drivers.NetworkState{with(a, eps...)} }
 	out := []state{
 		{"nothing", nil},
-		{"an empty network", one()},
 		{"one endpoint", one(w.endpoint(a, 0, 0, "eth0"))},
 		{"two endpoints", one(w.endpoint(a, 0, 0, "eth0"), w.endpoint(a, 1, 1, "eth0"))},
-		{"an endpoint moved to another sandbox", one(w.endpoint(a, 0, 1, "eth1"))},
+		{"two endpoints, each in the other's place", one(w.endpoint(a, 0, 1, "eth0"), w.endpoint(a, 1, 0, "eth0"))},
 	}
 	if !w.info.Singleton {
 		out = append(out, state{"two networks, one sandbox in both", []drivers.NetworkState{
@@ -169,13 +168,14 @@ func (w world) states() []state {
 		first.Peers, first.Members = []drivers.Peer{w.peerOf(a, 0, 100, 0, 1), w.peerOf(a, 1, 101, 1, 2)}, members(0, 1)
 		second.Peers, second.Members = []drivers.Peer{w.peerOf(a, 0, 100, 2, 3), w.peerOf(a, 2, 101, 0, 4)}, members(0, 2)
 		out = append(out,
-			state{"peers on two nodes", []drivers.NetworkState{first}},
-			state{"a peer moved and an address reused", []drivers.NetworkState{second}})
-	}
-	if w.peer && !w.info.Singleton {
-		third := with(b, w.endpoint(b, 0, 0, "eth1"))
-		third.Peers, third.Members = []drivers.Peer{w.peerOf(b, 0, 100, 1, 1)}, members(1)
-		out = append(out, state{"peers in two networks", []drivers.NetworkState{second, third}})
+			state{"peers on two nodes", []drivers.NetworkState{first}})
+		changed := []drivers.NetworkState{second}
+		if !w.info.Singleton {
+			third := with(b, w.endpoint(b, 0, 0, "eth1"))
+			third.Peers, third.Members = []drivers.Peer{w.peerOf(b, 0, 100, 1, 1)}, members(1)
+			changed = append(changed, third)
+		}
+		out = append(out, state{"a peer moved, an address reused, peers in every network", changed})
 	}
 	for _, s := range out {
 		for i := range s.want {
