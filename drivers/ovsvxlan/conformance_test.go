@@ -18,6 +18,8 @@ func TestMain(m *testing.M) { testutil.Main(m) }
 
 func TestConformance(t *testing.T) {
 	n := newNode(t)
+	fw := new(fakeFirewall)
+	n.fw, n.rules = fw, fw.dump
 	drivertest.Run(t, func(tb testing.TB) drivertest.Host {
 		var (
 			sandboxes []string
@@ -39,7 +41,7 @@ func TestConformance(t *testing.T) {
 			},
 			Dump:      func() string { return n.dump(tb, sandboxes...) },
 			Bystander: func() func() string { return n.bystander(tb) },
-			Damage:    n.damages(tb),
+			Damage:    append(n.damages(tb), drivertest.Damage{Name: "rules flushed", Break: func(drivers.NetworkState) { fw.damage() }}),
 		}
 	})
 }
@@ -77,13 +79,6 @@ func (n *node) damages(tb testing.TB) []drivertest.Damage {
 		must(tb, do(l))
 	}
 	veth := func(s drivers.NetworkState) string { return vethName(s.Network.ID, s.Endpoints[0].ID) }
-	programs := func(args ...string) func(drivers.NetworkState) {
-		return func(drivers.NetworkState) {
-			for _, program := range []string{"iptables", "ip6tables"} {
-				must(tb, exec.Command(program, args...).Run())
-			}
-		}
-	}
 	mgmt := n.ovs.RunDir() + "/cnm-int.mgmt"
 	return []drivertest.Damage{
 		{Name: "bridge deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-br", "cnm-int") }},
@@ -110,7 +105,5 @@ func (n *node) damages(tb testing.TB) []drivertest.Damage {
 				return netlink.LinkDel(l)
 			}))
 		}},
-		{Name: "forwarding rules flushed", Break: programs("-F", "CNM-FORWARD")},
-		{Name: "NAT rules flushed", Break: programs("-t", "nat", "-F")},
 	}
 }

@@ -30,9 +30,10 @@ func must(t testing.TB, err error) {
 
 // node is a host in the test's own namespace: Open vSwitch on the netdev datapath, the VTEP address on br-phy.
 type node struct {
-	ovs  *testutil.OVS
-	fw   *iptables.Firewall
-	vtep netip.Addr
+	ovs   *testutil.OVS
+	fw    Firewall
+	rules func() []string // what fw has put on the host
+	vtep  netip.Addr
 }
 
 func newNode(t testing.TB) *node {
@@ -43,6 +44,7 @@ func newNode(t testing.TB) *node {
 	home.AddAddr(t, "br-phy", netip.PrefixFrom(n.vtep, 24))
 	home.LinkUp(t, "br-phy")
 	n.fw = newFirewall(t)
+	n.rules = func() []string { return dumpRules(t) }
 	return n
 }
 
@@ -186,7 +188,7 @@ func configure(ctx context.Context, ep drivers.Endpoint, a drivers.Attachment) e
 // dump renders all that the driver has on this host and in the given sandboxes.
 func (n *node) dump(t testing.TB, sandboxes ...string) string {
 	t.Helper()
-	out := slices.Concat(dumpLinks(t), n.dumpSwitch(t), dumpRules(t))
+	out := slices.Concat(dumpLinks(t), n.dumpSwitch(t), n.rules())
 	for i, path := range sandboxes {
 		out = append(out, dumpSandbox(t, i, path)...)
 	}
@@ -271,7 +273,7 @@ func dumpRules(t testing.TB) []string {
 }
 
 var (
-	zoneEntry  = regexp.MustCompile(`"?libcnm-zone-([0-9a-f]{32})"?="(\d+)"`)
+	zoneEntry  = regexp.MustCompile(`libcnm-zone-([0-9a-f]{32})=""(\d+)""`)
 	portNumber = regexp.MustCompile(`in_port=(\d+)|set_field:(0x[0-9a-f]+)->reg2|output:(\d+)`)
 )
 
@@ -279,12 +281,15 @@ var (
 // replaced by the names of what they stand for.
 func (n *node) dumpSwitch(t testing.TB) []string {
 	t.Helper()
-	if !slices.Contains(strings.Fields(n.vsctl(t, "list-br")), ovsvxlan.DefaultBridge) {
+	var out []string
+	rows := strings.Split(strings.TrimSpace(n.vsctl(t, "--format=csv", "--no-headings",
+		"--", "--if-exists", "--columns=protocols,datapath_type,fail_mode,external_ids,other_config", "list", "bridge", ovsvxlan.DefaultBridge,
+		"--", "--columns=name,ofport,type,options,external_ids", "list", "interface")), "\n")
+	ids := rows[0]
+	if !strings.Contains(ids, "OpenFlow15") {
 		return nil
 	}
-	var out []string
-	ids := n.vsctl(t, "--columns=datapath_type,fail_mode,protocols,external_ids,other_config", "list", "bridge", ovsvxlan.DefaultBridge)
-	replace := []string{}
+	var replace []string
 	for _, m := range zoneEntry.FindAllStringSubmatch(ids, -1) {
 		name := "NET" + m[1]
 		var zone int
@@ -303,8 +308,7 @@ func (n *node) dumpSwitch(t testing.TB) []string {
 		out = append(out, "bridge "+strings.TrimSpace(f))
 	}
 	names := map[string]string{}
-	rows := n.vsctl(t, "--format=csv", "--no-headings", "--columns=name,ofport,type,options,external_ids", "list", "interface")
-	for line := range strings.Lines(rows) {
+	for _, line := range rows[1:] {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), ",")
 		number, rest, _ := strings.Cut(rest, ",")
 		if strings.HasPrefix(name, "cnm") {
