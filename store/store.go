@@ -109,14 +109,15 @@ type Store interface {
 	// Watch yields the changes under prefix made after the revision, in order, each once. It reconnects by itself
 	// and ends only with an error: the context's, ErrCompacted or ErrClosed. The sequence is for one use.
 	Watch(ctx context.Context, prefix string, after Rev) iter.Seq2[Event, error]
-	// Close ends watches and leases of this Store and releases it. Later calls return ErrClosed.
+	// Close ends watches, stops keeping leases alive and releases the Store. What was put with a lease stays until the
+	// lease has expired, so that a process that restarts is not missed. Later calls return ErrClosed.
 	Close() error
 }
 
 // Leaser is implemented by stores whose records can be tied to the life of this process.
 type Leaser interface {
 	// Grant starts a lease and keeps it alive until Revoke, Close, or the loss of the store for longer than ttl.
-	// A store without time of its own keeps leased records until it is opened next.
+	// A store without time of its own keeps leased records until Close, or after a crash until it is opened next.
 	Grant(ctx context.Context, ttl time.Duration) (Lease, error)
 }
 

@@ -313,13 +313,12 @@ func TestLeaseIsLost(t *testing.T) {
 	cluster.Resume(0)
 	gone("kept")
 
-	// A store that cannot take its leases back says so, soon.
+	// Close needs no etcd, and what it leaves expires.
 	testutil.Eventually(t, patience, func() error { _, _, err := s.List(t.Context(), ""); return err })
 	leased(s, "left")
 	cluster.Pause(0)
-	start = time.Now()
-	if err := s.Close(); !errors.Is(err, store.ErrUnavailable) || time.Since(start) > 10*time.Second {
-		t.Errorf("close while etcd is away: after %v got %v, want ErrUnavailable", time.Since(start), err)
+	if err := s.Close(); err != nil {
+		t.Errorf("close while etcd is away: %v", err)
 	}
 	cluster.Resume(0)
 	gone("left")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -12,9 +11,6 @@ import (
 	"github.com/libcnm/libcnm/internal/errdefs"
 	"github.com/libcnm/libcnm/store"
 )
-
-// revokeTimeout is how long Close tries to take back what would also expire by itself.
-const revokeTimeout = 2 * time.Second
 
 // lease is an etcd lease with the goroutine that keeps it alive.
 type lease struct {
@@ -50,7 +46,6 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (store.Lease, erro
 		cancel()
 		return nil, fmt.Errorf("grant lease: %w", errdefs.ErrClosed)
 	}
-	s.leases[l] = struct{}{}
 	s.wg.Go(func() { l.run(alive) })
 	return l, nil
 }
@@ -61,9 +56,6 @@ func (l *lease) run(alive <-chan *clientv3.LeaseKeepAliveResponse) {
 	for range alive {
 	}
 	l.cancel()
-	l.s.mu.Lock()
-	delete(l.s.leases, l)
-	l.s.mu.Unlock()
 	close(l.done)
 }
 
@@ -83,19 +75,6 @@ func (l *lease) Revoke(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// revokeAll revokes leases at once.
-func (s *Store) revokeAll(leases []*lease) error {
-	ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
-	defer cancel()
-	errs := make([]error, len(leases))
-	var wg sync.WaitGroup
-	for i, l := range leases {
-		wg.Go(func() { errs[i] = l.Revoke(ctx) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // checkLease returns l as one of s's own that has not ended.

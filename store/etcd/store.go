@@ -49,8 +49,7 @@ type Store struct {
 
 	mu     sync.Mutex // guards what follows
 	closed bool
-	leases map[*lease]struct{} // those that have not ended
-	wg     sync.WaitGroup      // one for each of leases; added to only while closed is false
+	wg     sync.WaitGroup // one for each lease; added to only while closed is false
 }
 
 var (
@@ -101,7 +100,7 @@ func FromClient(client *clientv3.Client, opts ...Option) (*Store, error) {
 }
 
 func newStore(opts []Option) (*Store, error) {
-	s := &Store{prefix: defaultPrefix, timeout: defaultTimeout, log: slog.New(slog.DiscardHandler), leases: map[*lease]struct{}{}}
+	s := &Store{prefix: defaultPrefix, timeout: defaultTimeout, log: slog.New(slog.DiscardHandler)}
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -203,7 +202,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]store.Record, store.
 	return recs, store.Rev(resp.Header.Revision), nil
 }
 
-// Close implements store.Store. When leases cannot be revoked in time it says so; their records then go when they expire.
+// Close implements store.Store.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -211,15 +210,11 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close etcd store: %w", errdefs.ErrClosed)
 	}
 	s.closed = true
-	leases := make([]*lease, 0, len(s.leases))
-	for l := range s.leases {
-		leases = append(leases, l)
-	}
 	s.mu.Unlock()
 
-	err := s.revokeAll(leases)
 	s.cancel(errdefs.ErrClosed)
 	s.wg.Wait()
+	var err error
 	if s.owned {
 		// A client whose context has ended reports that as an error of its Close.
 		if closeErr := s.client.Close(); !errors.Is(closeErr, context.Canceled) {
