@@ -158,7 +158,8 @@ func (p *Pool) Subnet() netip.Prefix { return p.subnet }
 //
 // Addresses without a claim come before freed ones. The first attempt takes the one that follows the last candidate,
 // so one process hands out ascending addresses; the freed ones go out in the order they were freed. Further attempts
-// draw from a window there that grows with attempt. When the view has nothing left the error is an *ExhaustedError.
+// draw from a window there that grows with attempt, of freed addresses within the half that was freed first. When the
+// view has nothing left the error is an *ExhaustedError.
 func (p *Pool) Candidate(attempt int) (Candidate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,7 +170,8 @@ func (p *Pool) Candidate(attempt int) (Candidate, error) {
 		return p.lockedHold(addrAt(p.base, off)), nil
 	}
 	if n := p.freed.total(); n > 0 {
-		return p.lockedHold(addrAt(p.base, p.freed.at(draw(attempt, n)).off)), nil
+		// Of the older half only: also after a conflict, what was freed last is not the next to go out.
+		return p.lockedHold(addrAt(p.base, p.freed.at(draw(attempt, (n+1)/2)).off)), nil
 	}
 	return Candidate{}, &ExhaustedError{
 		Pool: p.subnet, Range: p.limit, Size: p.lockedUsage().Size, Used: p.counts.owned, Held: p.counts.held,
