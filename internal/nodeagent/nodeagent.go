@@ -33,6 +33,14 @@ type Network struct {
 	MTU      int            `json:"mtu,omitempty"`
 }
 
+// NetworkInfo is what the agent tells of a network.
+type NetworkInfo struct {
+	ID      string         `json:"id"`
+	Driver  string         `json:"driver"`
+	VNI     uint32         `json:"vni,omitempty"`
+	Subnets []netip.Prefix `json:"subnets,omitempty"`
+}
+
 // Endpoint names an endpoint, and says how to make it.
 type Endpoint struct {
 	Network string       `json:"network"`
@@ -71,6 +79,7 @@ func Handlers() map[string]agent.Handler {
 		"close":           agent.Handle(d.close),
 		"network.create":  agent.Handle(d.createNetwork),
 		"network.delete":  agent.Handle(d.deleteNetwork),
+		"network.info":    agent.Handle(d.networkInfo),
 		"endpoint.create": agent.Handle(d.createEndpoint),
 		"endpoint.delete": agent.Handle(d.deleteEndpoint),
 		"endpoint.info":   agent.Handle(d.endpointInfo),
@@ -154,6 +163,18 @@ func (d *daemon) network(ctx context.Context, name string) (*libcnm.Network, err
 		return nil, err
 	}
 	return c.NetworkByName(ctx, name)
+}
+
+func (d *daemon) networkInfo(ctx context.Context, name string) (NetworkInfo, error) {
+	n, err := d.network(ctx, name)
+	if err != nil {
+		return NetworkInfo{}, err
+	}
+	info := NetworkInfo{ID: n.ID(), Driver: n.Driver(), VNI: n.VNI()}
+	for _, s := range n.Subnets() {
+		info.Subnets = append(info.Subnets, s.Prefix)
+	}
+	return info, nil
 }
 
 func (d *daemon) deleteNetwork(ctx context.Context, name string) (none, error) {

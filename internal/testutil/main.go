@@ -30,6 +30,7 @@ type Option func(*config)
 type config struct {
 	etcd   bool
 	agents map[string]agent.Handler
+	watch  []func() (after func() error, err error)
 }
 
 // NeedEtcd builds the etcd server before the namespaces are entered, for tests that call StartEtcd.
@@ -37,6 +38,12 @@ func NeedEtcd() Option { return func(c *config) { c.etcd = true } }
 
 // Agent gives the methods that this binary serves when a Host starts it as its controller process.
 func Agent(handlers map[string]agent.Handler) Option { return func(c *config) { c.agents = handlers } }
+
+// Watch lets f look at the machine before the namespaces are entered, and what it returns look again when everything in
+// them has ended. An error of either makes the process fail.
+func Watch(f func() (after func() error, err error)) Option {
+	return func(c *config) { c.watch = append(c.watch, f) }
+}
 
 // Main is the whole body of a TestMain: it runs the tests inside their own namespaces and exits with their status.
 func Main(m *testing.M, opts ...Option) {

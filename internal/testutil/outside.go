@@ -21,8 +21,25 @@ const Nobody = 65534
 // errSetup: the namespaces could be made, but not set up or not at all; nothing has run in them.
 var errSetup = errors.New("enter private namespaces")
 
-// runOutside starts this program again as PID 1 of new namespaces and returns its exit status.
+// runOutside is the life of the process that stays outside. It returns its exit status.
 func runOutside(c config) (int, error) {
+	var watchers []func() error
+	for _, watch := range c.watch {
+		after, err := watch()
+		if err != nil {
+			return 0, err
+		}
+		watchers = append(watchers, after)
+	}
+	code, err := runInside(c)
+	for _, after := range watchers {
+		err = errors.Join(err, after())
+	}
+	return code, err
+}
+
+// runInside starts this program again as PID 1 of new namespaces and returns its exit status.
+func runInside(c config) (int, error) {
 	env := os.Environ()
 	if c.etcd && os.Getenv(etcdBinEnv) == "" {
 		path, err := BuildEtcd()
