@@ -31,6 +31,8 @@ func TestConformance(t *testing.T) {
 			Bystander:  h.bystander,
 			Damage: []drivertest.Damage{
 				{Name: "port deleted", Break: func(drivers.NetworkState) { h.ip("link", "delete", h.find("lanp")) }},
+				{Name: "MTU of the port changed", Break: func(drivers.NetworkState) { h.ip("link", "set", h.find("lanp"), "mtu", "1400") }},
+				{Name: "MTU of the bridge changed", Break: func(drivers.NetworkState) { h.ip("link", "set", h.find("lanb"), "mtu", "1400") }},
 				{Name: "port taken out", Break: func(drivers.NetworkState) { h.ip("link", "set", h.find("lanp"), "nomaster") }},
 				{Name: "port down", Break: func(drivers.NetworkState) { h.ip("link", "set", h.find("lanp"), "down") }},
 				{Name: "interface renamed", Break: func(s drivers.NetworkState) {
