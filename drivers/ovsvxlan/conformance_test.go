@@ -14,8 +14,6 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
-
 func TestConformance(t *testing.T) {
 	n := newNode(t)
 	fw := new(fakeFirewall)
