@@ -47,8 +47,8 @@ func comparePrefix(a, b netip.Prefix) int {
 // setAddresses gives the interface exactly want, and brings it up in the same system call if up. New addresses come before
 // old ones go. It is safe to repeat.
 func (c *conn) setAddresses(l Link, want []netip.Prefix, first ...change) error {
-	// Removing an IPv4 address takes the others of its subnet with it when it was the first, so after a removal the
-	// kernel is asked again.
+	// Asked again after a removal: that of an IPv4 address takes the others of its subnet with it if it was the first,
+	// and IPv6 has an address only once, so that a new prefix length waits until the old one is gone.
 	const rounds = 3
 	for range rounds {
 		have, err := c.addresses(l.Index)
@@ -58,12 +58,6 @@ func (c *conn) setAddresses(l Link, want []netip.Prefix, first ...change) error 
 		add, remove := addressDiff(have, want)
 		changes := first
 		first = nil
-		for _, p := range remove {
-			if p.Addr().Is6() && slices.ContainsFunc(add, func(a netip.Prefix) bool { return a.Addr() == p.Addr() }) {
-				// IPv6 has an address once, whatever its length: the old one must go first.
-				changes = append(changes, deleteAddress(l, p))
-			}
-		}
 		for _, p := range add {
 			changes = append(changes, addAddress(l, p))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -99,10 +100,60 @@ func TestWaitUpNeedsBothEnds(t *testing.T) {
 	if err := a.WaitUp(ctx, "eth0"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without a carrier: %v, want the context's error", err)
 	}
+	// The other end may be slower.
+	must(t, b.Configure(t.Context(), Interface{Name: "eth0", Up: true}))
+	must(t, a.WaitUp(t.Context(), "eth0"))
+	setOperState(t, b, netlink.OperDormant)
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := a.WaitUp(ctx, "eth0"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with the other end dormant: %v, want the context's error", err)
+	}
 	done := make(chan error, 1)
 	go func() { done <- a.WaitUp(t.Context(), "eth0") }()
-	must(t, b.Configure(t.Context(), Interface{Name: "eth0", Up: true}))
+	setOperState(t, b, netlink.OperUp)
 	must(t, <-done)
+	// The loopback has an IPv6 address, and never listens for its neighbours.
+	if ok, err := a.listens(t.Context(), mustLink(t, a, "lo")); ok || err != nil {
+		t.Errorf("without the multicast group: %v, %v", ok, err)
+	}
+	if ok, err := a.listens(t.Context(), mustLink(t, a, "eth0")); !ok || err != nil {
+		t.Errorf("with the multicast group: %v, %v", ok, err)
+	}
+}
+
+func setOperState(t *testing.T, h *Handle, state netlink.LinkOperState) {
+	t.Helper()
+	must(t, h.use(t.Context(), func(c *conn) error {
+		l, err := c.link("eth0")
+		return errors.Join(err, c.changes.apply(newChange("set state of", "eth0", unix.RTM_SETLINK, 0, header(l.Index),
+			attr(unix.IFLA_LINKMODE, []byte{1}), attr(unix.IFLA_OPERSTATE, []byte{byte(state)}))))
+	}))
+}
+
+func TestTheFirstPacketAfterWaitUpArrives(t *testing.T) {
+	_, host := sandbox(t)
+	must(t, host.EnsureBridge(t.Context(), Bridge{Name: "br", Alias: owner.String(), MAC: mac(200)}))
+	for round, addr := range []string{"10.0.0.%d/24", "fd00::%d/64", "10.0.0.%d/24", "fd00::%d/64", "10.0.0.%d/24", "fd00::%d/64"} {
+		var ends [2]*NS
+		for n := range ends {
+			ns, inside := sandbox(t)
+			ends[n] = ns
+			name := fmt.Sprintf("cnmv%d%d", round, n)
+			must(t, host.EnsureVeth(t.Context(), Veth{Name: name, Alias: mark(name), Master: "br", Peer: VethPeer{Name: "eth0", NS: ns}}))
+			must(t, inside.Configure(t.Context(), Interface{Name: "eth0", Up: true, Addrs: prefixes(fmt.Sprintf(addr, n+1))}))
+			must(t, inside.WaitUp(t.Context(), "eth0"))
+		}
+		from := testutil.OpenNS(t, ends[0].file.Name())
+		took, err := testutil.Ping(t.Context(), from, netip.MustParsePrefix(fmt.Sprintf(addr, 2)).Addr())
+		if err != nil || took > 900*time.Millisecond {
+			t.Errorf("round %d: first ping took %v: %v", round, took, err)
+		}
+		for n := range ends {
+			name := fmt.Sprintf("cnmv%d%d", round, n)
+			must(t, host.DeleteLink(t.Context(), name, mark(name)))
+		}
+	}
 }
 
 func TestStatsCount(t *testing.T) {
@@ -148,13 +199,15 @@ func TestWatchTellsOfChanges(t *testing.T) {
 }
 
 func TestWatchIsReleasedWhetherReadOrNot(t *testing.T) {
+	lasting, end := context.WithCancel(context.Background())
+	t.Cleanup(end) // after NoLeaks has looked
 	testutil.NoLeaks(t)
 	_, h := sandbox(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := h.Watch(ctx)
 	must(t, err)
 	cancel()
-	changes, err := h.Watch(t.Context())
+	changes, err := h.Watch(lasting)
 	must(t, err)
 	plain(t, h, "a", "b")
 	for _, err := range changes {

@@ -137,6 +137,16 @@ func TestEnsureVethLeavesNamesakesAlone(t *testing.T) {
 		must(t, host.DeleteLink(t.Context(), v.Name, v.Alias))
 		mustLink(t, host, "innocent")
 	})
+	t.Run("ours, renamed, its old name an alternative", func(t *testing.T) {
+		host, _, v := pair(t)
+		must(t, host.EnsureVeth(t.Context(), v))
+		must(t, host.RenameLink(t.Context(), v.Name, "moved"))
+		must(t, host.use(t.Context(), func(c *conn) error {
+			l, err := c.LinkByName("moved")
+			return errors.Join(err, c.LinkAddAltName(l, v.Name))
+		}))
+		conflict(t, host, host, v, "moved")
+	})
 	t.Run("sandbox end", func(t *testing.T) {
 		host, inside, v := pair(t)
 		plain(t, inside, "eth0", "other")
@@ -152,6 +162,26 @@ func TestEnsureVethLeavesNamesakesAlone(t *testing.T) {
 		plain(t, inside, "eth0", "other")
 		conflict(t, host, inside, v, "eth0")
 	})
+}
+
+// TestTheOtherEndIsKnownByItsNamespaceToo gives the sandbox an interface with the name, index and kind that the other
+// end had before it was moved away.
+func TestTheOtherEndIsKnownByItsNamespaceToo(t *testing.T) {
+	host, inside, v := pair(t)
+	must(t, host.EnsureVeth(t.Context(), v))
+	before := mustLink(t, inside, "eth0")
+	set(false, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetNsPid(l, unix.Getpid()) })(t, host, inside)
+	namesake := Veth{Name: "eth0", MAC: before.MAC, MTU: before.MTU, Peer: VethPeer{Name: "x"}}.create(0)
+	namesake.Data[0] = header(before.Index)
+	must(t, inside.use(t.Context(), func(c *conn) error { return c.changes.apply(namesake) }))
+	if at := mustLink(t, inside, "eth0").Index; at != before.Index {
+		t.Fatalf("the namesake has index %d, want %d", at, before.Index)
+	}
+	diffs, err := host.CheckVeth(t.Context(), v)
+	if err != nil || !strings.Contains(lines(diffs), "another namespace") {
+		t.Errorf("check: %v, want another namespace, got\n%s", err, lines(diffs))
+	}
+	conflict(t, host, inside, v, "eth0")
 }
 
 func conflict(t *testing.T, host, where *Handle, v Veth, bystander string) {
