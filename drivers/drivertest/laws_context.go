@@ -84,10 +84,11 @@ func checkCancelled(e *env) {
 	all("on a full network")
 }
 
-// fuses yields how many looks at the context to allow: each of the first few places, then ever larger strides.
-func fuses(yield func(int) bool) {
-	for looks := 0; looks < 2000; looks += 1 + looks/3 {
-		if !yield(looks) {
+// fuses yields how many looks at the context to allow: the first places one by one, then a random one out of each of
+// ever longer stretches, so that many runs see them all.
+func (e *env) fuses(yield func(int) bool) {
+	for looks := 0; looks < 5000; looks += 1 + looks/2 {
+		if !yield(looks + e.rnd.IntN(1+looks/2)) {
 			return
 		}
 	}
@@ -116,7 +117,7 @@ func checkSyncInterrupted(e *env) {
 	states := e.world.states()
 	dumps := e.references(states)
 	at, whole := 0, 0
-	for looks := range fuses {
+	for looks := range e.fuses {
 		to := (at + 1 + e.rnd.IntN(len(states)-1)) % len(states) // any other state
 		want := states[to].want
 		short := e.cut(e.d, looks, call{"Sync", func(ctx context.Context, d drivers.Driver) error { return d.Sync(ctx, want) }})
@@ -157,7 +158,7 @@ func checkApplyInterrupted(e *env) {
 // remove in the next; remove itself is cut short and repeated too.
 func (e *env) interrupt(apply call, applied string, remove call, removed string) {
 	e.Helper()
-	for looks := range fuses {
+	for looks := range e.fuses {
 		short := e.cut(e.d, looks, apply)
 		if !short {
 			e.expect(applied, "%s, not interrupted", apply.name)

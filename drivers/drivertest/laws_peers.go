@@ -105,9 +105,10 @@ func (e *env) fullDump(s drivers.NetworkState, peers []drivers.Peer) string {
 	return e.host.Dump()
 }
 
-// checkDeltas keeps changing a few peers at random, in portions, and compares with one full update every few steps.
+// checkDeltas keeps changing a few peers at random, each time deleting one and setting others, and compares with one
+// full update now and then.
 func checkDeltas(e *env) {
-	const rounds, portions, size = 2, 6, 3
+	const rounds, portions = 2, 6
 	s := e.world.single()
 	s.Peers = nil
 	e.build(e.d, s)
@@ -115,18 +116,15 @@ func checkDeltas(e *env) {
 	generation := uint64(0)
 	for round := range rounds {
 		for range portions {
-			u := drivers.PeerUpdate{Members: members(0, 1, 2)}
-			s.Members = u.Members
-			for range size {
+			u := drivers.PeerUpdate{Members: s.Members}
+			if have := model.list(); len(have) > 0 {
+				gone := have[e.rnd.IntN(len(have))]
+				u.Del = []drivers.PeerRef{{Endpoint: gone.Endpoint, Generation: gone.Generation}}
+			}
+			for _, i := range e.rnd.Perm(6)[:3] {
 				generation++
-				i := e.rnd.IntN(6)
-				p := e.adaptPeer(s, e.world.peerOf(s, i, 100+e.rnd.IntN(4), e.rnd.IntN(3), generation))
-				if have, ok := model[p.Endpoint]; ok && e.rnd.IntN(3) == 0 {
-					u.Del = append(u.Del, drivers.PeerRef{Endpoint: have.Endpoint, Generation: have.Generation})
-					u.Set = slices.DeleteFunc(u.Set, func(q drivers.Peer) bool { return q.Endpoint == p.Endpoint })
-					continue
-				}
-				if !slices.ContainsFunc(u.Del, func(r drivers.PeerRef) bool { return r.Endpoint == p.Endpoint }) {
+				p := e.adaptPeer(s, e.world.peerOf(s, i, 100+e.rnd.IntN(4), e.rnd.IntN(2), generation))
+				if len(u.Del) == 0 || p.Endpoint != u.Del[0].Endpoint { // one update says one thing of a peer
 					u.Set = append(u.Set, p)
 				}
 			}
