@@ -61,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Switch, error) {
 		s.db.close()
 		return nil, err
 	}
-	s.probe = newProber(cfg.Logger)
+	s.probe = newProber(cfg.Logger, s.resolve)
 	s.ports = newRunner(s.rows.pass)
 	s.watch.start()
 	s.flows = newFlows(socket, s.watch, cfg.Logger)

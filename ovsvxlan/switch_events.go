@@ -21,6 +21,7 @@ func (s *Switch) replay(ctx context.Context) {
 			if now, _ := s.watch.current(); err != nil && now == epoch { // else it is gone again
 				s.log.Error("restore flows of a new bridge", "bridge", s.cfg.Bridge, "err", err)
 			}
+			s.probe.again()
 			if last != 0 {
 				s.emit(fmt.Sprintf("bridge %s is new: ovs-vswitchd restarted, or somebody made it again", s.cfg.Bridge))
 			}
