@@ -25,7 +25,9 @@ func (c *NetworkController) activate(ctx context.Context, n *Network) error {
 	}
 	err := c.applyNetwork(ctx, active)
 	if err == nil && active.members != nil {
-		err = active.members.start(ctx)
+		if err = active.members.load(ctx); err == nil {
+			err = active.members.start(ctx)
+		}
 	}
 	if err != nil {
 		return errors.Join(err, c.withdraw(ctx, active))

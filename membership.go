@@ -50,16 +50,18 @@ func newMembership(c *NetworkController, n *Network) *membership {
 	}
 }
 
-// start reads the endpoints, follows them from then on, and returns when the driver knows all of them.
-//
-//nolint:contextcheck // what follows the endpoints outlives this call
-func (m *membership) start(ctx context.Context) error {
+// load reads the endpoints and the nodes, so that snapshot knows the peers.
+func (m *membership) load(ctx context.Context) error {
 	if err := m.c.peers.start(ctx, m.c); err != nil {
 		return err
 	}
-	if err := m.list(ctx); err != nil {
-		return err
-	}
+	return m.list(ctx)
+}
+
+// start follows the endpoints from where load has read them, and returns when the driver knows all of them.
+//
+//nolint:contextcheck // what follows the endpoints outlives this call
+func (m *membership) start(ctx context.Context) error {
 	background, cancel := context.WithCancel(m.c.background)
 	m.cancel = cancel
 	m.c.peers.subscribe(m)

@@ -34,6 +34,9 @@ func (c *NetworkController) restore(ctx context.Context) error {
 	if err := c.loadJoins(ctx); err != nil {
 		return err
 	}
+	if err := c.loadPeers(ctx); err != nil {
+		return err
+	}
 	used, err := c.usedDrivers(ctx)
 	if err != nil {
 		return err
@@ -150,6 +153,9 @@ func (c *NetworkController) loadJoins(ctx context.Context) error {
 // loadMembers takes over the endpoints of one network that are joined here.
 func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id drivers.NetworkID, members []store.Record) error {
 	n, err := c.loadNetwork(ctx, st, id)
+	if errors.Is(err, ErrNotFound) {
+		return c.dropMembers(ctx, st, members)
+	}
 	if err != nil {
 		return err
 	}
@@ -163,10 +169,24 @@ func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id 
 	}
 	for _, member := range members {
 		s := byID[drivers.EndpointID(path.Base(member.Key))]
-		if s == nil {
-			return fmt.Errorf("record %s is of an endpoint that does not exist: %w", member.Key, ErrConflict)
+		if s == nil || s.value.Join == nil || s.value.Join.Node != c.node.Name {
+			err = c.dropMembers(ctx, st, []store.Record{member})
+		} else {
+			err = c.adopt(ctx, n, s)
 		}
-		if err := c.adopt(ctx, n, s); err != nil {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropMembers deletes index entries that say of an endpoint it is joined here when the endpoint does not. No call leaves
+// such; a store that was restored from a backup might.
+func (c *NetworkController) dropMembers(ctx context.Context, st store.Store, members []store.Record) error {
+	for _, member := range members {
+		c.log.Warn("index entry without a joined endpoint is removed", "key", member.Key)
+		if _, err := st.Commit(ctx, []store.Guard{store.Unchanged(member)}, store.Delete(member.Key)); err != nil {
 			return err
 		}
 	}
@@ -175,11 +195,7 @@ func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id 
 
 // adopt takes over an endpoint that is joined here, or takes it out of a sandbox that has ended.
 func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[endpointRecord]) error {
-	join := s.value.Join
-	if join == nil || join.Node != c.node.Name {
-		return fmt.Errorf("record %s is not joined here: %w", s.raw.Key, ErrConflict)
-	}
-	sb, ok := c.state.sandbox(join.Sandbox, "")
+	sb, ok := c.state.sandbox(s.value.Join.Sandbox, "")
 	if !ok {
 		c.log.Info("endpoint leaves a sandbox that has ended", "network", n.rec.Name, "endpoint", s.value.Name)
 		return c.recordLeave(ctx, n.endpoint(s))
@@ -193,6 +209,20 @@ func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[end
 			active.members = newMembership(c, n)
 		}
 		c.state.networks[n.rec.ID] = active
+	}
+	return nil
+}
+
+// loadPeers reads who is on other nodes in the networks that are in use here. A Sync that did not know them would take
+// them off the host, and their traffic would stop until they are told again.
+func (c *NetworkController) loadPeers(ctx context.Context) error {
+	for _, active := range c.state.activeNetworks() {
+		if active.members == nil {
+			continue
+		}
+		if err := active.members.load(ctx); err != nil {
+			return fmt.Errorf("network %s: %w", active.rec.Name, err)
+		}
 	}
 	return nil
 }
