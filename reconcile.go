@@ -131,7 +131,6 @@ func (c *NetworkController) maintain() {
 // evictLost takes endpoints out of their sandboxes that the store says are not joined here any more.
 func (c *NetworkController) evictLost(ctx context.Context) {
 	for _, a := range c.state.takeLost() {
-		c.log.Info("endpoint was taken out of its sandbox by another node", "network", a.network.rec.Name, "endpoint", a.id)
 		if err := c.evict(ctx, a); err != nil && ctx.Err() == nil {
 			c.log.Warn("endpoint could not be removed, will be tried again", "endpoint", a.id, "error", err)
 		}
@@ -147,8 +146,9 @@ func (c *NetworkController) evict(ctx context.Context, a *attachment) error {
 	}
 	defer release()
 	if c.state.current(a.id) != a {
-		return nil
+		return nil // it was a Leave of this node, whose turn it was
 	}
+	c.log.Info("endpoint was taken out of its sandbox by another node", "network", a.network.rec.Name, "endpoint", a.id)
 	return c.detach(ctx, a.network, a)
 }
 
