@@ -160,8 +160,12 @@ func (w *ofWatch) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// expire ends the reads and writes of a connection. One that takes no deadline is closed already.
-func expire(conn net.Conn) { _ = conn.SetDeadline(time.Unix(1, 0)) }
+// expire ends the reads and writes of a connection.
+func expire(conn net.Conn) {
+	if err := conn.SetDeadline(time.Unix(1, 0)); err != nil {
+		conn.Close() // whoever reads or writes sees that
+	}
+}
 
 func closeWith(c io.Closer, err error) error {
 	if cerr := c.Close(); cerr != nil {

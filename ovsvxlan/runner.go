@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -156,8 +157,6 @@ func bisect[K comparable](keys []K, commit func([]K) error, refused func(error) 
 	if errs == nil {
 		errs = map[K]error{}
 	}
-	for k, err := range bisect(keys[half:], commit, refused) {
-		errs[k] = err
-	}
+	maps.Copy(errs, bisect(keys[half:], commit, refused))
 	return errs
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"sync"
 
@@ -166,12 +167,8 @@ func (s *Switch) lockedWantRows(m *desired) wantRows {
 	if len(m.zones) == 0 {
 		return wantRows{}
 	}
-	zones := make(map[string]uint16, len(m.zones))
-	for id, z := range m.zones {
-		zones[id] = z
-	}
 	want := wantRows{
-		bridge: &wantBridge{name: s.cfg.Bridge, datapath: string(s.datapath), zones: zones},
+		bridge: &wantBridge{name: s.cfg.Bridge, datapath: string(s.datapath), zones: maps.Clone(m.zones)},
 		ports:  m.endpointPorts(),
 	}
 	want.ports[s.cfg.tunnelName()] = s.cfg.tunnelPort()

@@ -85,7 +85,7 @@ func (s *Switch) leftovers(ctx context.Context, id string) (ports []string, addr
 	rows, err := s.rows.portsOf(ctx, endpointKey, id)
 	for name, ids := range rows {
 		ports = append(ports, name)
-		for _, text := range strings.Fields(ids[addrsKey]) {
+		for text := range strings.FieldsSeq(ids[addrsKey]) {
 			if addr, err := netip.ParseAddr(text); err == nil { // else somebody wrote it who is not us
 				addrs = append(addrs, addr)
 			}

@@ -88,7 +88,7 @@ func TestOVSDBRestart(t *testing.T) {
 	r.ovs.KillOVSDB(t)
 	testutil.Eventually(t, 5*time.Second, func() error {
 		if err := s.ApplyEndpoint(t.Context(), attached(1, 2)); !errors.Is(err, errdefs.ErrUnavailable) {
-			return fmt.Errorf("without a database: %v", err)
+			return fmt.Errorf("without a database: %w", err)
 		}
 		return nil
 	})

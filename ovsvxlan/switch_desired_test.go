@@ -1,0 +1,97 @@
+package ovsvxlan
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
+)
+
+func testBase() Base {
+	return Base{
+		TunnelPort: tunnelNumber, TunnelUDPPort: 4789, GatewayPort: gatewayNumber,
+		GatewayMAC: MAC{2, 0, 0, 0, 0, 1}, GatewayHostMAC: MAC{2, 0, 0, 0, 0, 2},
+		TransitPrefix4: netip.MustParsePrefix("169.254.64.0/18"), TransitPrefix6: netip.MustParsePrefix("fd6c::/64"),
+	}
+}
+
+func numbered(n int) Network {
+	return Network{
+		ID: fmt.Sprint(n), VNI: uint32(n), GatewayMAC: MAC{2, 0, 0, 0, 1, 1},
+		Subnets: []Subnet{{Prefix: netip.MustParsePrefix("10.0.0.0/16"), Gateway: netip.MustParseAddr("10.0.0.1")}},
+	}
+}
+
+// Every number of a node has transit addresses of its own inside the ranges, and the last is refused by name.
+func TestZonesAndTransitAddresses(t *testing.T) {
+	d := newDesired(testBase(), map[string]uint16{}, map[string]uint32{})
+	seen := map[netip.Addr]string{HostAddr(d.base.TransitPrefix4): "the host", HostAddr(d.base.TransitPrefix6): "the host"}
+	broadcast := netip.MustParseAddr("169.254.127.255")
+	for i := 1; i <= maxZone; i++ {
+		n := numbered(i)
+		d.zones[n.ID] = uint16(i) // what zone would find; finding each is quadratic
+		a4, a6 := transitAddr(d.base.TransitPrefix4, uint16(i)), transitAddr(d.base.TransitPrefix6, uint16(i))
+		for _, a := range []netip.Addr{a4, a6} {
+			if other, taken := seen[a]; taken || a == broadcast || !d.base.transit(a).Contains(a) {
+				t.Fatalf("network number %d has %s, which is %s's or outside", i, a, other)
+			}
+			seen[a] = n.ID
+		}
+	}
+	if _, err := d.setNetwork(numbered(maxZone + 1)); !errors.Is(err, errdefs.ErrExhausted) {
+		t.Errorf("one network too many: %v", err)
+	}
+	delete(d.zones, "77")
+	if _, err := d.setNetwork(numbered(maxZone + 1)); err != nil || d.zones[fmt.Sprint(maxZone+1)] != 77 {
+		t.Errorf("the freed number was not used: %v, %v", d.zones[fmt.Sprint(maxZone+1)], err)
+	}
+}
+
+// A port's number survives with its device, is not given again at once, and comes round in the end.
+func TestPortNumbers(t *testing.T) {
+	d := newDesired(testBase(), map[string]uint16{}, map[string]uint32{"old": 20})
+	if _, err := d.setNetwork(numbered(1)); err != nil {
+		t.Fatal(err)
+	}
+	attach := func(device string, host byte) uint32 {
+		t.Helper()
+		e := LocalEndpoint{Interface: device, Endpoint: Endpoint{ID: device, Network: "1", MAC: MAC{2, 0, 0, 0, 2, host},
+			Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, host})}}}
+		if _, err := d.setEndpoint(e); err != nil {
+			t.Fatal(err)
+		}
+		return d.networks["1"].endpoints[device].Port
+	}
+	if n := attach("old", 1); n != 20 {
+		t.Errorf("a known device got %d, want its 20", n)
+	}
+	if n := attach("a", 2); n != 21 {
+		t.Errorf("a new device got %d, want 21", n)
+	}
+	if n := attach("a", 3); n != 21 {
+		t.Errorf("a changed endpoint moved to %d", n)
+	}
+	d.dropEndpoint("1", "a")
+	if n := attach("b", 4); n != 22 {
+		t.Errorf("after a removal a new device got %d, want 22", n)
+	}
+	d.next = lastNumber
+	if n := attach("c", 5); n != lastNumber {
+		t.Errorf("the last number is %d", n)
+	}
+	if n := attach("d", 6); n != firstNumber {
+		t.Errorf("after the last number comes %d", n)
+	}
+}
+
+func TestStoredZones(t *testing.T) {
+	got := storedZones(&bridgeRow{ExternalIDs: map[string]string{
+		"libcnm": "bridge", zonePrefix + "a": "5", zonePrefix + "b": "5", zonePrefix + "c": "0", zonePrefix + "d": "16382",
+		zonePrefix + "e": "many", "other": "6",
+	}})
+	if len(got) != 1 || got["a"] != 5 {
+		t.Errorf("read %v, want only a: 5", got)
+	}
+}
