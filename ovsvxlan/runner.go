@@ -88,9 +88,11 @@ func (r *runner[K]) loop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+		case <-r.kick:
+		}
+		if ctx.Err() != nil {
 			r.refuse()
 			return
-		case <-r.kick:
 		}
 		keys, waiting := r.take()
 		if len(keys) == 0 {
