@@ -24,19 +24,10 @@ func TestConformance(t *testing.T) {
 				return drivertest.Sandbox{NetNS: path, Delete: func() { must(tb, link.DeleteNS(path)) }}
 			},
 			Dump:      func() string { return dump(tb, sandboxes...) },
-			Adapt:     ownNames,
 			Bystander: func() func() string { return bystander(tb) },
 			Damage:    damages(tb),
 		}
 	})
-}
-
-// ownNames gives each endpoint an interface name of its own: one law builds a state on top of another, where two endpoints
-// would want to be eth0 of one sandbox, which a kernel, unlike a fake, does not let happen.
-func ownNames(s *drivers.NetworkState) {
-	for i, ep := range s.Endpoints {
-		s.Endpoints[i].Interface = "if" + string(ep.Network[:4]) + string(ep.ID[:4])
-	}
 }
 
 // bystander puts what looks like ours on the host, without the mark: a veth, a bridge, and a rule.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -75,12 +76,29 @@ func (d *Driver) Sync(ctx context.Context, want []drivers.NetworkState) error {
 		d.remember(nw)
 		return nil
 	}))
-	err = errors.Join(err, each(w.endpoints, func(j joined) error { return d.ensureEndpoint(ctx, j.network, j.Endpoint) }))
-	if err != nil {
+	if err = errors.Join(err, d.ensureEndpoints(ctx, w.endpoints)); err != nil {
 		return err
 	}
 	d.forget(w)
 	return nil
+}
+
+// ensureEndpoints makes two attempts: endpoints may have changed places, and then one's interface stands where another's
+// belongs. The first attempt takes away everything that is in a wrong place, even where it cannot put anything yet.
+func (d *Driver) ensureEndpoints(ctx context.Context, endpoints []joined) error {
+	var mu sync.Mutex // guards blocked
+	var blocked []joined
+	err := each(endpoints, func(j joined) error {
+		err := d.ensureEndpoint(ctx, j.network, j.Endpoint)
+		if errors.Is(err, drivers.ErrConflict) {
+			mu.Lock()
+			defer mu.Unlock()
+			blocked = append(blocked, j)
+			return nil
+		}
+		return err
+	})
+	return errors.Join(err, each(blocked, func(j joined) error { return d.ensureEndpoint(ctx, j.network, j.Endpoint) }))
 }
 
 // orphans are the driver's links that are not wanted, or are not what is wanted by their name.
