@@ -7,10 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/libcnm/libcnm"
+	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/drivers/drivertest"
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
@@ -311,7 +314,7 @@ func TestRepair(t *testing.T) {
 			if damage[1] == "netns" {
 				output(t, b, damage[4], damage[5:]...)
 			} else {
-				testutil.HomeNS(t).Command(damage[0], damage[1:]...).Run()
+				run(t, testutil.HomeNS(t), damage[0], damage[1:]...)
 			}
 			must(t, c.Reconcile(ctx))
 			found, err := c.Check(ctx)
@@ -325,4 +328,104 @@ func TestRepair(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRuntimeEndsFirst removes the runtime's namespace under the sandbox: deleting it still works, and so does a restart.
+func TestRuntimeEndsFirst(t *testing.T) {
+	ctx := t.Context()
+	f := newFixture(t, "node1")
+	c := f.open(t)
+	n := bridgeNetwork(t, c, "web")
+	home := testutil.HomeNS(t)
+	start := func(name string) *libcnm.Sandbox {
+		t.Helper()
+		run(t, home, "ip", "netns", "add", name)
+		sb, err := c.NewSandbox(ctx, name, libcnm.WithNetNS("/run/netns/"+name))
+		must(t, err)
+		must(t, newEndpoint(t, n, name).Join(ctx, sb))
+		if out := output(t, sb, "ip", "-br", "address", "show", "lo"); !strings.Contains(out, "127.0.0.1/8") || !strings.Contains(out, "::1/128") {
+			t.Errorf("loopback of a runtime's namespace: %s", out)
+		}
+		run(t, home, "ip", "netns", "delete", name)
+		return sb
+	}
+	must(t, start("first").Delete(ctx))
+	start("second")
+	if found, err := c.Check(ctx); err != nil || len(found) > 1 {
+		t.Errorf("check with a namespace gone: %v, %v", found, err)
+	}
+	must(t, c.Close())
+	c = f.open(t)
+	if left := c.Sandboxes(); len(left) != 0 {
+		t.Errorf("%d sandboxes of dead containers are kept", len(left))
+	}
+	for _, name := range []string{"first", "second"} {
+		ep, err := mustNetwork(t, c, "web").EndpointByName(ctx, name)
+		must(t, err)
+		if ep.Info().Node != "" {
+			t.Errorf("endpoint %s is still joined", name)
+		}
+		must(t, ep.Delete(ctx))
+	}
+	must(t, mustNetwork(t, c, "web").Delete(ctx))
+}
+
+func run(t *testing.T, ns *testutil.NS, name string, args ...string) {
+	t.Helper()
+	if out, err := ns.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// TestJoinAgainstDelete lets joins and the deletion of their sandbox run into each other.
+func TestJoinAgainstDelete(t *testing.T) {
+	ctx := t.Context()
+	c := newFixture(t, "node1").open(t)
+	n := newNetwork(t, c, "web")
+	for round := range 20 {
+		sb, err := c.NewSandbox(ctx, fmt.Sprint("container", round))
+		must(t, err)
+		var wg sync.WaitGroup
+		for i := range 4 {
+			ep := newEndpoint(t, n, fmt.Sprintf("ep-%d-%d", round, i))
+			wg.Go(func() {
+				if err := ep.Join(ctx, sb); err != nil && !errors.Is(err, libcnm.ErrNotFound) {
+					t.Errorf("join: %v", err)
+				}
+			})
+		}
+		wg.Go(func() {
+			if err := sb.Delete(ctx); err != nil {
+				t.Errorf("delete: %v", err)
+			}
+		})
+		wg.Wait()
+		eps, err := n.Endpoints(ctx)
+		must(t, err)
+		for _, ep := range eps {
+			if info := ep.Info(); info.Node != "" {
+				t.Errorf("round %d: endpoint %s is joined to a sandbox that is gone: %+v", round, ep.Name(), info)
+			}
+			must(t, ep.Delete(ctx))
+		}
+	}
+}
+
+// TestForeignDriver: a network of a driver that only another node has is visible, but cannot be joined.
+func TestForeignDriver(t *testing.T) {
+	ctx := t.Context()
+	etcd := testutil.StartEtcd(t, testutil.EtcdOptions{})
+	special := drivertest.NewFake(drivertest.FakeConfig{Info: drivers.Info{Name: "special", Scope: drivers.ScopeCluster, Addressing: true}})
+	a := newFixture(t, "node1", libcnm.WithEtcd(etcd.Config())).open(t, libcnm.WithDriver(linkless{special}))
+	b := newFixture(t, "node2", libcnm.WithEtcd(etcd.Config())).open(t)
+	_, err := a.NewNetwork(ctx, "special", "blue")
+	must(t, err)
+	n := mustNetwork(t, b, "blue")
+	if all, err := b.Networks(ctx); err != nil || len(all) != 1 || n.Driver() != "special" {
+		t.Errorf("networks on the other node: %v, %v", all, err)
+	}
+	ep := newEndpoint(t, n, "a")
+	wantErr(t, ep.Join(ctx, newSandbox(t, b, "container1")), libcnm.ErrUnsupported, "special")
+	must(t, ep.Delete(ctx))
+	must(t, n.Delete(ctx))
 }

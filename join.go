@@ -50,6 +50,9 @@ func (e *Endpoint) Join(ctx context.Context, sb *Sandbox, opts ...JoinOption) (e
 		if seen.sandbox != sb {
 			return fmt.Errorf("it is joined to container %s: %w", seen.sandbox.rec.ContainerID, ErrInUse)
 		}
+		if err := c.occupy(ctx, e.network); err != nil {
+			return err
+		}
 		return c.attach(ctx, e.network, a)
 	}
 	return c.join(ctx, e, sb, &cfg)
@@ -63,6 +66,8 @@ func (e *Endpoint) checkSandbox(sb *Sandbox) error {
 		return fmt.Errorf("sandbox is nil: %w", ErrInvalid)
 	case sb.c != e.network.c:
 		return fmt.Errorf("sandbox of container %s belongs to another controller: %w", sb.rec.ContainerID, ErrInvalid)
+	case e.network.c.drivers[info.Name] == nil:
+		return absentDriver{info}.err()
 	case info.HostNetNS && !sb.hostNetNS():
 		return fmt.Errorf("networks of driver %s need a sandbox made with WithHostNetwork: %w", info.Name, ErrUnsupported)
 	case !info.HostNetNS && info.Addressing && sb.hostNetNS():

@@ -159,11 +159,7 @@ func (c *NetworkController) networkOf(raw store.Record) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := c.driver(r.value.Driver)
-	if err != nil {
-		return nil, fmt.Errorf("network %s: %w", printable(r.value.Name), err)
-	}
-	return &Network{c: c, host: h, rec: &r.value}, nil
+	return &Network{c: c, host: c.driverOf(&r.value), rec: &r.value}, nil
 }
 
 // Delete removes the network, on every node. It must have no endpoints: else ErrInUse names one.

@@ -119,6 +119,7 @@ func (c *NetworkController) maintain() {
 			pause(ctx, wakeSettle) // signs come in bursts
 		case <-ticker.C:
 		}
+		c.evictLost(ctx) // those whose first removal failed
 		round, cancel := context.WithTimeout(ctx, repairTimeout)
 		err := c.repair(round, cause)
 		cancel()
@@ -133,6 +134,7 @@ func (c *NetworkController) evictLost(ctx context.Context) {
 	for _, a := range c.state.takeLost() {
 		if err := c.evict(ctx, a); err != nil && ctx.Err() == nil {
 			c.log.Warn("endpoint could not be removed, will be tried again", "endpoint", a.id, "error", err)
+			c.state.markLost(a)
 		}
 	}
 }

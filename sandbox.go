@@ -251,14 +251,15 @@ func (sb *Sandbox) remove(ctx context.Context) error {
 	return sb.demolish()
 }
 
-// leaveAll takes every endpoint out, side by side.
+// leaveAll takes every endpoint out, side by side. One that is still being joined is waited for.
 func (sb *Sandbox) leaveAll(ctx context.Context) error {
 	var (
 		wg   sync.WaitGroup
-		list = sb.Endpoints()
+		list = sb.c.state.of(sb)
 		errs = make([]error, len(list))
 	)
-	for i, e := range list {
+	for i, a := range list {
+		e := a.network.endpoint(a.stored())
 		wg.Go(func() { errs[i] = e.leaveIfJoined(ctx, sb) })
 	}
 	wg.Wait()

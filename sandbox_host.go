@@ -30,6 +30,11 @@ func (sb *Sandbox) build(ctx context.Context) error {
 			return err
 		}
 	}
+	if !sb.rec.Owned && !sb.hostNetNS() {
+		if err := sb.raiseLoopback(); err != nil {
+			return err
+		}
+	}
 	if len(sb.rec.Sysctls) > 0 {
 		err := sb.inside(func(h *link.Handle) error { return h.SetSysctls(ctx, sb.rec.Sysctls) })
 		if err != nil {
@@ -45,6 +50,15 @@ func (sb *Sandbox) build(ctx context.Context) error {
 		return fmt.Errorf("make sandbox directory: %w: %w", err, ErrUnavailable)
 	}
 	return sb.writeFiles()
+}
+
+// raiseLoopback does for a runtime's fresh namespace what CreateNS does for ours.
+func (sb *Sandbox) raiseLoopback() error {
+	ns, err := link.OpenNS(sb.rec.NetNS)
+	if err != nil {
+		return err
+	}
+	return errors.Join(ns.RaiseLoopback(), ns.Close())
 }
 
 // ensureNS makes the namespace unless it is there. What an unfinished CreateNS left behind is made anew.

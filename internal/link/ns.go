@@ -61,6 +61,10 @@ func (n *NS) Do(fn func() error) error {
 	}, fn)
 }
 
+// RaiseLoopback makes 127.0.0.1 and ::1 work in the namespace, as CreateNS does in those it makes. Doing it again changes
+// nothing.
+func (n *NS) RaiseLoopback() error { return n.Do(loopbackUp) }
+
 // dup gives an NS of its own to whoever must keep it longer than the caller does.
 func (n *NS) dup() (*NS, error) {
 	own := &NS{id: n.id}
