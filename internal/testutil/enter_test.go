@@ -33,6 +33,14 @@ func TestVictim(t *testing.T) {
 	if err := exec.Command("setsid", "--fork", "sleep", "1000").Run(); err != nil {
 		t.Fatal(err)
 	}
+	for _, program := range []string{"ip", "iptables", "ovs-vswitchd"} { // all in /usr/sbin
+		if _, err := exec.LookPath(program); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(os.TempDir()); err != nil {
+		t.Errorf("the directory for temporary files, which was under /run outside: %v", err)
+	}
 	fmt.Println("ready", os.TempDir())
 	switch mode {
 	case "pass":
@@ -183,6 +191,21 @@ func TestInside(t *testing.T) {
 	}
 }
 
+// TestOrphansAreReaped shows that PID 1 does what PID 1 must.
+func TestOrphansAreReaped(t *testing.T) {
+	out, err := exec.Command("sh", "-c", "true & echo $!").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := strings.TrimSpace(string(out))
+	testutil.Eventually(t, 10*time.Second, func() error {
+		if stat, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil {
+			return fmt.Errorf("a process that nobody waits for is still there: %s", stat)
+		}
+		return nil
+	})
+}
+
 // victim is another run of this test binary, with namespaces of its own.
 type victim struct {
 	cmd    *exec.Cmd
@@ -214,9 +237,8 @@ func (run victimRun) start(t *testing.T) *victim {
 		}
 	})
 	v := &victim{id: victimEnv + "_ID=" + filepath.Base(dir), copied: make(chan error, 1)}
-	binary := filepath.Join(dir, "testutil.test") // a copy where every user can read it
-	copyFile(t, binary)
-	v.cmd = exec.Command(binary, append([]string{"-test.run=^TestVictim$"}, run.args...)...)
+	// By this name even a user who may not enter the binary's directory can run it.
+	v.cmd = exec.Command("/proc/self/exe", append([]string{"-test.run=^TestVictim$"}, run.args...)...)
 	v.cmd.Dir = dir
 	if uid := run.uid; uid != 0 {
 		v.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
@@ -232,7 +254,8 @@ func (run victimRun) start(t *testing.T) *victim {
 	if run.temp == "" {
 		run.temp = dir
 	}
-	v.cmd.Env = append(v.cmd.Env, victimEnv+"="+run.mode, v.id, "TMPDIR="+run.temp, "GOTRACEBACK=none")
+	v.cmd.Env = append(v.cmd.Env, victimEnv+"="+run.mode, v.id, "TMPDIR="+run.temp, "GOTRACEBACK=none", "GOCOVERDIR="+run.temp,
+		"PATH=/usr/bin:/bin") // as an ordinary user's may be
 	if run.noOVS {
 		v.cmd.Env = append(v.cmd.Env, victimEnv+"_NOOVS=1")
 	}
@@ -310,23 +333,4 @@ func (v *victim) gone() error {
 		return fmt.Errorf("processes are left: %s", strings.Join(left, ", "))
 	}
 	return nil
-}
-
-func copyFile(t *testing.T, to string) {
-	t.Helper()
-	from, err := os.Open("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
-	f, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(f, from); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -161,7 +161,7 @@ func (o *OVS) StartOVSDB(t TB) {
 	var err error
 	o.ovsdb, err = start("ovsdb-server", o.log("ovsdb-server"), o.command("ovsdb-server", o.inside+"/conf.db",
 		"--remote=punix:"+o.inside+"/db.sock", "--unixctl="+o.inside+"/ovsdb-server.ctl",
-		"--pidfile="+o.inside+"/ovsdb-server.pid", "-vconsole:info", "-vsyslog:off"))
+		"--pidfile="+o.inside+"/ovsdb-server.pid", "-vconsole:warn", "-vsyslog:off"))
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -181,7 +181,7 @@ func (o *OVS) StartVswitchd(t TB) {
 		t.Fatalf("start ovs-vswitchd: it is running")
 	}
 	args := []string{"unix:" + o.inside + "/db.sock", "--unixctl=" + o.control(), "--pidfile=" + o.inside + "/ovs-vswitchd.pid",
-		"-vconsole:info", "-vsyslog:off"}
+		"-vconsole:warn", "-vsyslog:off"}
 	if !o.system {
 		args = append(args, "--disable-system")
 	}
