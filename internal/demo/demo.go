@@ -70,6 +70,7 @@ func (d *demo) run() {
 func (d *demo) must(err error) {
 	d.t.Helper()
 	if err != nil {
+		d.ended = err
 		d.t.Fatalf("%v", err)
 	}
 }

@@ -119,13 +119,13 @@ func (w *world) render(title string, rows, columns []axis, lookup func(question)
 	for _, from := range rows {
 		b.WriteString(s.bold(fmt.Sprintf("%-*s", labels, fmt.Sprintf("%-6s %s", from.group, from.label))))
 		for i, to := range columns {
-			pad := strings.Repeat(" ", width-cellWidth)
+			text := w.cell(from.box, to, lookup, s)
 			if i == len(columns)-1 {
-				pad = ""
+				b.WriteString(strings.TrimRight(text, " ") + "\n")
+				continue
 			}
-			b.WriteString(w.cell(from.box, to, lookup, s) + pad)
+			b.WriteString(text + strings.Repeat(" ", width-cellWidth))
 		}
-		b.WriteByte('\n')
 	}
 	return b.String()
 }

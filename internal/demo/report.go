@@ -1,6 +1,8 @@
 package demo
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,6 +46,7 @@ type report struct {
 	start  time.Time
 	step   time.Time
 	differ []string
+	ended  error // what kept the demonstration from going on, if it was found here
 	err    error // the first of writing
 }
 
@@ -85,18 +88,21 @@ func (r *report) expect(holds bool, format string, args ...any) {
 	r.print("  " + r.bad("differs") + "  " + text + "\n")
 }
 
+// interrupted is the exit status of a program that SIGINT ended.
+const interrupted = 130
+
 // mostDifferences bounds what the end repeats: one fault in the wrong place changes half the matrix.
 const mostDifferences = 20
 
-// conclude prints the verdict and returns the exit status; failure is what kept the demonstration from its end.
+// conclude prints the verdict and returns the exit status; failure is what the rig's Run returned.
 func (r *report) conclude(failure error) int {
 	elapsed := time.Since(r.start).Seconds()
-	switch {
-	case failure == nil && len(r.differ) == 0 && r.err == nil:
+	if failure == nil && r.ended == nil && len(r.differ) == 0 && r.err == nil {
 		r.print("\n" + r.good(fmt.Sprintf("everything is as expected, %.1f s", elapsed)) + "\n")
 		return 0
-	case len(r.differ) > 0:
-		r.print("\n" + r.bad(fmt.Sprintf("not as expected, %d times:", len(r.differ))) + "\n")
+	}
+	if len(r.differ) > 0 {
+		r.print("\n" + r.bad("not as expected:") + "\n")
 		for i, text := range r.differ {
 			if i == mostDifferences {
 				r.print(fmt.Sprintf("  and %d more\n", len(r.differ)-i))
@@ -105,8 +111,14 @@ func (r *report) conclude(failure error) int {
 			r.print("  " + text + "\n")
 		}
 	}
-	if failure != nil {
-		r.print("\n" + r.bad(fmt.Sprintf("ended after %.1f s: %v", elapsed, failure)) + "\n")
+	switch {
+	case errors.Is(failure, context.Canceled):
+		r.print("\n" + r.bad(fmt.Sprintf("interrupted after %.1f s", elapsed)) + "\n")
+		return interrupted
+	case r.ended != nil:
+		r.print("\n" + r.bad(fmt.Sprintf("could not go on after %.1f s:", elapsed)) + " " + r.ended.Error() + "\n")
+	case failure != nil && (len(r.differ) == 0 || errors.Is(failure, context.DeadlineExceeded)):
+		r.print("\n" + r.bad(fmt.Sprintf("failed after %.1f s:", elapsed)) + " " + failure.Error() + ", see above\n")
 	}
 	return 1
 }

@@ -31,7 +31,7 @@ type underlay struct {
 // watch counts the frames of one host; it is the host's capture's filter.
 func (u *underlay) watch(w *world, host *testutil.Host) func(testutil.Frame) bool {
 	return func(f testutil.Frame) bool {
-		if f.Src.String() == "" || f.IPSrc != host.VTEP && !w.isTenant(f.IPSrc) {
+		if f.IPSrc != host.VTEP && !w.isTenant(f.IPSrc) {
 			return false
 		}
 		u.mu.Lock()
@@ -62,25 +62,35 @@ func (d *demo) showMatrix() {
 	for _, h := range d.rig.Hosts {
 		captures = append(captures, h.Capture(d.t, seen.watch(d.world, h)))
 	}
-	questions := d.questions(everyNetwork, true)
-	got, err := d.ask(d.t.Context(), d.places, questions)
-	d.must(err)
+	questions, got := d.askAll(everyNetwork, true)
 	for _, c := range captures {
 		d.must(c.Stop())
 	}
 	d.print(indent(d.renderExpected(d.style)) + "\n" + indent(d.renderSeen(got, d.style)) + indent(matrixLegend) + "\n")
-	d.compare(questions, got)
+	d.compare("", questions, got)
 	d.showUnderlay(seen)
 }
 
-// compare reports a survey.
-func (d *demo) compare(questions []question, got answers) {
+func (d *demo) askAll(match func(*network) bool, outside bool) ([]question, answers) {
+	questions := d.questions(match, outside)
+	got, err := d.ask(d.t.Context(), d.places, questions)
+	d.must(err)
+	return questions, got
+}
+
+// survey asks all questions of the matrix again and says what has become different.
+func (d *demo) survey(when string, match func(*network) bool, outside bool) {
+	questions, got := d.askAll(match, outside)
+	d.compare(when+": ", questions, got)
+}
+
+func (d *demo) compare(when string, questions []question, got answers) {
 	differ := d.differences(questions, got)
 	for _, text := range differ {
-		d.expect(false, "%s", text)
+		d.expect(false, "%s%s", when, text)
 	}
 	if len(differ) == 0 {
-		d.ok("%d questions, each answered by whom it should be: from the expected address, and by nobody else", len(questions))
+		d.ok("%s%d questions, each answered by whom it should be and by nobody else", when, len(questions))
 	}
 }
 

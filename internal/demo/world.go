@@ -130,7 +130,7 @@ func (a answer) String() string {
 	if a.who == "" {
 		return "nobody"
 	}
-	return fmt.Sprintf("%s, asked by %s", a.who, a.source)
+	return fmt.Sprintf("%s, asked from %s", a.who, a.source)
 }
 
 // expected says who must answer: whoever has the address in the asker's own network, the outside unless that network is
