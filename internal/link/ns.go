@@ -1,7 +1,6 @@
 package link
 
 import (
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -93,8 +92,6 @@ func (n *NS) withFD(op string, fn func(fd int) error) error {
 	}
 	return opError(op, n.file.Name(), result)
 }
-
-func (i NSIdentity) String() string { return fmt.Sprintf("net:[%d]", i.Ino) }
 
 // isNetNS asks the kernel what fd is: a file of nsfs whose type is the network namespace.
 func isNetNS(fd int) bool {
