@@ -143,7 +143,7 @@ func TestDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			same(t, s, want...)
-			reach(t, a, addr4(3), addr6(3))
+			reachSoon(t, a, addr4(3), addr6(3))
 		})
 	}
 	stats, err := pinger.Stop()
@@ -157,11 +157,11 @@ func TestDamage(t *testing.T) {
 		t.Errorf("check says %v, %v, and does not name fail_mode", diffs, err)
 	}
 	sync(t, s, want...)
-	reach(t, a, addr4(3), addr6(3))
+	reachSoon(t, a, addr4(3), addr6(3))
 	r.ovs.Vsctl(t, "del-br", "cnm-int")
 	event(t, s)
 	sync(t, s, want...)
-	reach(t, a, addr4(3), addr6(3))
+	reachSoon(t, a, addr4(3), addr6(3))
 }
 
 // sync makes the switch equal to want and checks that it is.

@@ -113,11 +113,11 @@ func TestDeviceMadeAgain(t *testing.T) {
 	if err := s.ApplyEndpoint(t.Context(), attached(1, 3)); err != nil {
 		t.Fatal(err)
 	}
-	reach(t, a, addr4(3), addr6(3))
+	reachSoon(t, a, addr4(3), addr6(3))
 	r.unplug(t, attached(1, 3).Interface)
 	r.plug(t, attached(1, 3), b)
 	if err := s.Sync(t.Context(), []ovsvxlan.State{state(1, 2, 3)}); err != nil {
 		t.Fatal(err)
 	}
-	reach(t, a, addr4(3), addr6(3))
+	reachSoon(t, a, addr4(3), addr6(3))
 }

@@ -129,6 +129,18 @@ func reach(t *testing.T, from *testutil.NS, to ...netip.Addr) {
 	}
 }
 
+// reachSoon allows for what a changed switch takes to drop the decisions it has cached: half a second by default, more on
+// a busy machine.
+func reachSoon(t *testing.T, from *testutil.NS, to ...netip.Addr) {
+	t.Helper()
+	for _, a := range to {
+		testutil.Eventually(t, 10*time.Second, func() error {
+			_, err := testutil.Ping(t.Context(), from, a)
+			return err
+		})
+	}
+}
+
 // noReach pings all addresses at the same time, because each takes its whole time-out.
 func noReach(t *testing.T, from *testutil.NS, to ...netip.Addr) {
 	t.Helper()

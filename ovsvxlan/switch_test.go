@@ -117,10 +117,7 @@ func TestRemove(t *testing.T) {
 		t.Errorf("the switch was\n%s\nand is\n%s", before, after)
 	}
 	apply(t, s, state(1, 2, 3))
-	testutil.Eventually(t, 10*time.Second, func() error { // the pings above left entries that say unreachable
-		_, err := testutil.Ping(t.Context(), a, addr4(3))
-		return err
-	})
+	reachSoon(t, a, addr4(3)) // the pings above left entries that say unreachable
 }
 
 func TestConcurrentEndpointsShareCommits(t *testing.T) {
