@@ -213,7 +213,8 @@ func (r *host) dump(t *testing.T) string {
 func (r *host) flows(t *testing.T) string {
 	t.Helper()
 	mgmt := r.ovs.RunDir() + "/cnm-int.mgmt"
-	lines := strings.Split(r.ovs.Ofctl(t, "--no-stats", "dump-flows", mgmt)+r.ovs.Ofctl(t, "dump-groups", mgmt), "\n")
+	lines := strings.Split(r.ovs.Ofctl(t, "--no-stats", "dump-flows", mgmt)+r.ovs.Ofctl(t, "dump-groups", mgmt)+
+		"fragments "+r.ovs.Ofctl(t, "get-frags", mgmt), "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }

@@ -49,6 +49,9 @@ func TestEndpointsReachEachOther(t *testing.T) {
 	a, b := r.device(t, attached(1, 2)), r.device(t, attached(1, 3))
 	apply(t, s, state(1, 2, 3))
 	same(t, s, state(1, 2, 3))
+	if flows := r.flows(t); !strings.Contains(flows, "fragments "+ovsvxlan.FragmentMode) {
+		t.Errorf("the fragment mode is not %s:\n%s", ovsvxlan.FragmentMode, flows)
+	}
 	reach(t, a, addr4(3), addr6(3), addr4(1), addr6(1))
 	reach(t, b, addr4(2), addr6(2))
 	for _, to := range []netip.Addr{addr4(3), addr6(3)} {
