@@ -242,13 +242,18 @@ func merge(programs map[Object]Program, objects []Object) (Program, error) {
 
 // dump reads everything on the bridge.
 func (f *flows) dump(ctx context.Context) (Program, error) {
-	flows, err := f.ofctl(ctx, nil, "--no-names", "--no-stats", "dump-flows", f.socket)
+	var flows, groups []byte
+	err := both(
+		func() (err error) {
+			flows, err = f.ofctl(ctx, nil, "--no-names", "--no-stats", "dump-flows", f.socket)
+			return err
+		},
+		func() (err error) {
+			groups, err = f.ofctl(ctx, nil, "--no-names", "dump-groups", f.socket)
+			return err
+		})
 	if err != nil {
-		return Program{}, fmt.Errorf("dump flows: %w", err)
-	}
-	groups, err := f.ofctl(ctx, nil, "--no-names", "dump-groups", f.socket)
-	if err != nil {
-		return Program{}, fmt.Errorf("dump groups: %w", err)
+		return Program{}, fmt.Errorf("dump bridge: %w", err)
 	}
 	return ParseDump(flows, groups)
 }

@@ -57,6 +57,7 @@ type Driver struct {
 	mu       sync.Mutex // guards the following
 	engine   *ovsvxlan.Switch
 	networks map[drivers.NetworkID]network
+	reported map[drivers.NetworkID]string // MTU mismatches that were logged
 	closed   bool
 
 	events     chan string
@@ -91,6 +92,7 @@ func New(cfg Config) (*Driver, error) {
 		cfg: cfg, host: host, log: cfg.Logger,
 		node:     make(chan struct{}, 1),
 		networks: map[drivers.NetworkID]network{},
+		reported: map[drivers.NetworkID]string{},
 		events:   make(chan string, 1),
 	}, nil
 }
@@ -241,10 +243,24 @@ func (d *Driver) ApplyPeers(ctx context.Context, n drivers.NetworkID, u drivers.
 	if err := engine.ApplyPeers(ctx, string(n), update); err != nil {
 		return err
 	}
-	for _, drift := range d.mismatches(nw, u.Members) {
-		d.log.WarnContext(ctx, "MTU mismatch", "network", n, "of", drift.Object, "want", drift.Want, "have", drift.Have)
-	}
+	d.report(ctx, nw, u.Members)
 	return nil
+}
+
+// report logs MTU mismatches when they are new.
+func (d *Driver) report(ctx context.Context, nw network, members []drivers.Member) {
+	found := d.mismatches(nw, members)
+	text := fmt.Sprint(found)
+	d.mu.Lock()
+	known := d.reported[nw.ID] == text
+	d.reported[nw.ID] = text
+	d.mu.Unlock()
+	if known {
+		return
+	}
+	for _, drift := range found {
+		d.log.WarnContext(ctx, "MTU mismatch", "network", nw.ID, "of", drift.Object, "want", drift.Want, "have", drift.Have)
+	}
 }
 
 // Close implements drivers.Driver.

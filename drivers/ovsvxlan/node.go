@@ -81,6 +81,7 @@ func (d *Driver) leave(ctx context.Context, id drivers.NetworkID) error {
 	d.mu.Lock()
 	_, known := d.networks[id]
 	delete(d.networks, id)
+	delete(d.reported, id)
 	last := len(d.networks) == 0
 	d.mu.Unlock()
 	if last {

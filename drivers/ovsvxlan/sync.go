@@ -78,6 +78,7 @@ func (d *Driver) syncNothing(ctx context.Context) error {
 	defer unlock()
 	d.mu.Lock()
 	clear(d.networks)
+	clear(d.reported)
 	d.mu.Unlock()
 	if err := d.removeNode(ctx); err != nil {
 		return fmt.Errorf("driver %s: %w", Name, err)
