@@ -21,7 +21,7 @@ const (
 	programEnv = "CNM_TEST_PROGRAM" // set: this process is the program, not its tests
 
 	// patience is for a machine that does much else; what is waited for takes well under a second.
-	patience = 60 * time.Second
+	patience = 30 * time.Second
 )
 
 // Main is the body of a program's TestMain: program, which is its main, in a process that Start has started, and
