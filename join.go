@@ -114,10 +114,19 @@ func (c *NetworkController) undoJoin(ctx context.Context, e *Endpoint, a *attach
 func (c *NetworkController) recordJoin(ctx context.Context, e *Endpoint, a *attachment) error {
 	join := *a.ep.Join
 	join.Node = c.node.Name
-	s := e.snapshot()
+	s, fresh := e.snapshot(), false
 	for {
 		if j := s.value.Join; j != nil {
-			return fmt.Errorf("it is joined to sandbox %s on node %s: %w", j.Sandbox, j.Node, ErrInUse)
+			// Another handle, or another node, may have taken it out since this handle looked.
+			if fresh {
+				return fmt.Errorf("it is joined to sandbox %s on node %s: %w", j.Sandbox, j.Node, ErrInUse)
+			}
+			var err error
+			if s, err = e.refresh(ctx); err != nil {
+				return err
+			}
+			fresh = true
+			continue
 		}
 		joined := s.value.withJoin(&join)
 		next, err := e.rewrite(ctx, s, joined, func(b *batch) {
@@ -134,6 +143,7 @@ func (c *NetworkController) recordJoin(ctx context.Context, e *Endpoint, a *atta
 		if s, err = e.refresh(ctx); err != nil {
 			return err
 		}
+		fresh = true
 	}
 }
 

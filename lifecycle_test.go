@@ -285,3 +285,20 @@ func TestFailedJoinLeavesNothing(t *testing.T) {
 	mu.Unlock()
 	must(t, ep.Join(ctx, sb)) // the retry succeeds
 }
+
+// TestStaleHandle uses handles that have not seen what others did.
+func TestStaleHandle(t *testing.T) {
+	ctx := t.Context()
+	c := newFixture(t, "node1").open(t)
+	n := newNetwork(t, c, "web")
+	first := newEndpoint(t, n, "a")
+	sb := newSandbox(t, c, "container1")
+	must(t, first.Join(ctx, sb))
+	second, err := n.EndpointByName(ctx, "a") // sees it joined
+	must(t, err)
+	must(t, first.Leave(ctx, sb))
+	must(t, second.Join(ctx, sb))
+	must(t, first.Leave(ctx, sb))
+	must(t, second.Delete(ctx))
+	wantErr(t, first.Join(ctx, sb), libcnm.ErrNotFound)
+}
