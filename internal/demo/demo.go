@@ -2,8 +2,10 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -69,10 +71,14 @@ func (d *demo) run() {
 // must ends the demonstration if something did not work that is not itself shown.
 func (d *demo) must(err error) {
 	d.t.Helper()
-	if err != nil {
-		d.ended = err
-		d.t.Fatalf("%v", err)
+	if err == nil {
+		return
 	}
+	d.ended = err
+	if errors.Is(d.t.Context().Err(), context.Canceled) {
+		runtime.Goexit() // interrupted: that is no failure whose logs anybody wants
+	}
+	d.t.Fatalf("%v", err)
 }
 
 // call runs a method of a host's controller process; any goroutine may use it. Hosts are counted from 1.

@@ -41,7 +41,8 @@ func watchMachine() (after func() error, err error) {
 		if len(left) > 0 {
 			return fmt.Errorf("left on the machine: %s", strings.Join(left, ", "))
 		}
-		return nil
+		_, err = fmt.Fprintln(os.Stdout, "nothing of it is left on this machine: no process, link, mount, namespace or rule")
+		return err
 	}, nil
 }
 
