@@ -207,8 +207,9 @@ func TestFullEtcd(t *testing.T) {
 	cluster := testutil.StartEtcd(t, testutil.EtcdOptions{Quota: 4 << 20})
 	s := newStore(t, cluster)
 	defer closeStore(t, s)
+	// Etcd learns its size only now and then, so it takes more than the quota before it is full.
 	var err error
-	for range 20 {
+	for range 200 {
 		if _, err = s.Commit(t.Context(), nil, store.Put("big", make([]byte, 500<<10))); err != nil {
 			break
 		}

@@ -43,7 +43,7 @@ func TestMutualTLS(t *testing.T) {
 			t.Parallel()
 			cfg := cluster.Config()
 			c.change(&cfg)
-			s, err := etcd.New(t.Context(), cfg, etcd.WithTimeout(time.Second))
+			s, err := etcd.New(t.Context(), cfg, etcd.WithTimeout(500*time.Millisecond))
 			if err != nil {
 				t.Fatal(err)
 			}
