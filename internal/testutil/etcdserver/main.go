@@ -43,7 +43,7 @@ func run(args []string) error {
 	defer server.Close()
 	select {
 	case <-server.Server.ReadyNotify():
-		fmt.Println("ready")
+		fmt.Fprintln(os.Stdout, "ready")
 	case err := <-server.Err():
 		return err
 	case <-end:
