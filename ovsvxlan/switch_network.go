@@ -84,6 +84,10 @@ func (s *Switch) RemoveNetwork(ctx context.Context, id string) error {
 		return fmt.Errorf("remove network %s: %w", id, err)
 	}
 	if ports = slices.AppendSeq(ports, maps.Keys(left)); !known && len(ports) == 0 {
+		// A call that was cut short may have got as far as all but the bridge.
+		if err := s.ports.do(ctx, bridgeKey); err != nil {
+			return fmt.Errorf("remove network %s: %w", id, err)
+		}
 		return nil
 	}
 	slices.Sort(ports)

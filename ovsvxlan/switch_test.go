@@ -123,6 +123,23 @@ func TestRemove(t *testing.T) {
 	reachSoon(t, a, addr4(3)) // the pings above left entries that say unreachable
 }
 
+// A removal that was cut short before its last step is completed by the next.
+func TestRemoveAgain(t *testing.T) {
+	r := newHost(t)
+	s := r.open(t)
+	clean := r.dump(t)
+	apply(t, s, state(1))
+	if err := s.Forget(id(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RemoveNetwork(t.Context(), id(1)); err != nil {
+		t.Fatal(err)
+	}
+	if now := r.dump(t); now != clean {
+		t.Errorf("left:\n%s\nbefore:\n%s", now, clean)
+	}
+}
+
 func TestConcurrentEndpointsShareCommits(t *testing.T) {
 	const hosts = 50
 	r := newHost(t)
