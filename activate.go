@@ -68,16 +68,17 @@ func (c *NetworkController) withdraw(ctx context.Context, active *activeNetwork)
 	if active.members != nil {
 		active.members.close()
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-	defer cancel()
-	if err := active.host.gate.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer active.host.gate.Release(1)
+	// First of all: a network whose peers nobody follows must not be taken for one in use, should the rest fail.
 	c.state.mu.Lock()
 	delete(c.state.networks, active.rec.ID)
 	c.state.mu.Unlock()
-	err := active.host.RemoveNetwork(ctx, active.rec.ID)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	err := active.host.gate.Acquire(ctx, 1)
+	if err == nil {
+		err = active.host.RemoveNetwork(ctx, active.rec.ID)
+		active.host.gate.Release(1)
+	}
 	if err != nil {
 		c.wakeUp("network could not be removed")
 	}
