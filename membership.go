@@ -25,7 +25,7 @@ type membership struct {
 	driver drivers.PeerApplier
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	ready  chan struct{} // closed when the driver has been told of all peers once
+	ready  chan error // what came of telling the driver for the first time
 
 	mu      sync.Mutex // guards everything below
 	known   map[drivers.EndpointID]remote
@@ -44,7 +44,7 @@ type remote struct {
 func newMembership(c *NetworkController, n *Network) *membership {
 	applier, _ := drivers.As[drivers.PeerApplier](n.host.Driver)
 	return &membership{
-		c: c, n: n, driver: applier, ready: make(chan struct{}),
+		c: c, n: n, driver: applier, ready: make(chan error, 1),
 		known: make(map[drivers.EndpointID]remote), changed: make(map[drivers.EndpointID]store.Rev),
 		wake: make(chan struct{}, 1),
 	}
@@ -58,7 +58,8 @@ func (m *membership) load(ctx context.Context) error {
 	return m.list(ctx)
 }
 
-// start follows the endpoints from where load has read them, and returns when the driver knows all of them.
+// start follows the endpoints from where load has read them, and returns when the driver has been told of all of them. If
+// the driver refuses them it is told again and again, until close.
 //
 //nolint:contextcheck // what follows the endpoints outlives this call
 func (m *membership) start(ctx context.Context) error {
@@ -68,8 +69,8 @@ func (m *membership) start(ctx context.Context) error {
 	m.tasks.Go(func() { m.follow(background) })
 	m.tasks.Go(func() { m.tell(background) })
 	select {
-	case <-m.ready:
-		return nil
+	case err := <-m.ready:
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -102,9 +103,9 @@ func (m *membership) list(ctx context.Context) error {
 	m.known, m.rev = known, rev
 	m.lockedAll()
 	m.mu.Unlock()
-	for id, r := range gone {
+	for id := range gone {
 		if _, still := known[id]; !still {
-			m.evict(id, r.ep, rev)
+			m.evict(id, nil, rev)
 		}
 	}
 	for id, r := range known {
@@ -168,7 +169,6 @@ func (m *membership) take(ev store.Event) {
 		}
 	}
 	m.mu.Lock()
-	old := m.known[id]
 	if next == nil {
 		delete(m.known, id)
 	} else {
@@ -178,17 +178,11 @@ func (m *membership) take(ev store.Event) {
 	m.changed[id] = ev.Rev
 	m.lockedSignal()
 	m.mu.Unlock()
-	if next == nil {
-		next = old.ep
-		if next != nil {
-			next = next.withJoin(nil)
-		}
-	}
 	m.evict(id, next, ev.Rev)
 }
 
 // evict asks for the removal of an endpoint from its sandbox here when the store says, at a revision later than that of
-// the join, that it is not joined here: it was deleted by force elsewhere.
+// the join, that it is not joined here: it was deleted by force elsewhere. ep is nil for one that is gone.
 func (m *membership) evict(id drivers.EndpointID, ep *endpointRecord, rev store.Rev) {
 	a, seen := m.c.state.attached(id)
 	if a == nil || seen.rev == 0 || rev <= seen.rev {
@@ -234,18 +228,18 @@ func (m *membership) tell(ctx context.Context) {
 			return
 		case <-m.wake:
 		}
-		if err := m.tellOnce(ctx); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
+		err := m.tellOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if first {
+			m.ready <- err
+			first = false
+		}
+		if err != nil {
 			m.c.log.Warn("peers could not be applied", "network", m.n.rec.Name, "error", err)
 			pause(ctx, followRetry)
 			m.refresh()
-			continue
-		}
-		if first {
-			close(m.ready)
-			first = false
 		}
 	}
 }
