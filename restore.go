@@ -41,6 +41,15 @@ func (c *NetworkController) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, active := range c.state.activeNetworks() {
+		// A controller that ended between recording a network and telling its driver has not noted that.
+		if !active.host.used {
+			if err := c.markUsed(ctx, active.host); err != nil {
+				return err
+			}
+			used = append(used, active.host)
+		}
+	}
 	for _, h := range used {
 		if err := c.syncDriver(ctx, h); err != nil {
 			return fmt.Errorf("driver %s: %w", h.info.Name, err)
