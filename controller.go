@@ -42,12 +42,13 @@ type NetworkController struct {
 	links   *link.Handle
 	closers []func() error // what New opened, in that order
 
-	state  *hostState
-	allocs allocators
-	peers  nodeDirectory
-	queue  keyed.Queue
-	wake   chan string   // reasons to reconcile; buffered, one is enough
-	lost   chan struct{} // hostState.lost is not empty; buffered, one is enough
+	state   *hostState
+	allocs  allocators
+	peers   nodeDirectory
+	queue   keyed.Queue
+	wake    chan string   // reasons to reconcile; buffered, one is enough
+	lost    chan struct{} // hostState.lost is not empty; buffered, one is enough
+	doubted chan struct{} // hostState.doubts is not empty; buffered, one is enough
 
 	background context.Context // of the controller's own goroutines; ends with Close
 	cancel     context.CancelFunc
@@ -74,7 +75,8 @@ func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) 
 		return nil, err
 	}
 	c := &NetworkController{
-		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, state: newHostState(), wake: make(chan string, 1), lost: make(chan struct{}, 1),
+		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, state: newHostState(),
+		wake: make(chan string, 1), lost: make(chan struct{}, 1), doubted: make(chan struct{}, 1),
 	}
 	c.background, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
@@ -103,6 +105,7 @@ func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) 
 		return nil, err
 	}
 	c.tasks.Go(c.maintain)
+	c.tasks.Go(c.settleDoubts)
 	return c, nil
 }
 
@@ -236,6 +239,11 @@ func (c *NetworkController) Close() (err error) {
 func (c *NetworkController) shutdown() error {
 	c.cancel()
 	c.tasks.Wait()
+	for _, active := range c.state.activeNetworks() {
+		if active.members != nil {
+			active.members.close()
+		}
+	}
 	var errs []error
 	for _, h := range c.drivers {
 		errs = append(errs, h.Close())

@@ -114,6 +114,9 @@ func (e *Endpoint) Delete(ctx context.Context, opts ...DeleteOption) (err error)
 		return err
 	}
 	defer release()
+	if err := e.network.c.settle(ctx, e); err != nil {
+		return err
+	}
 	if cfg.force {
 		if a, _ := e.network.c.state.attached(e.id); a != nil {
 			if err := e.network.c.leave(ctx, e, a); err != nil {

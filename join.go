@@ -24,8 +24,8 @@ func containerTurn(id string) string            { return "container/" + id }
 // Endpoints of internal networks have no gateway. When the holder leaves, the next takes over at once.
 //
 // Joining a sandbox that the endpoint is in already succeeds, and repairs it. An endpoint that is in another sandbox,
-// here or on another node, is ErrInUse. If Join fails, the endpoint is in no sandbox; should the store not answer while
-// that is being undone, the error says so, and Leave or another Join settles it.
+// here or on another node, is ErrInUse. If a first Join fails, the endpoint is in no sandbox. Should the store not answer,
+// other nodes may see it joined here until the store does again.
 func (e *Endpoint) Join(ctx context.Context, sb *Sandbox, opts ...JoinOption) (err error) {
 	defer wrap(&err, "join endpoint", e.name)
 	c := e.network.c
@@ -46,6 +46,9 @@ func (e *Endpoint) Join(ctx context.Context, sb *Sandbox, opts ...JoinOption) (e
 		return err
 	}
 	defer release()
+	if err := c.settle(ctx, e); err != nil {
+		return err
+	}
 	if a, seen := c.state.attached(e.id); a != nil {
 		if seen.sandbox != sb {
 			return fmt.Errorf("it is joined to container %s: %w", seen.sandbox.rec.ContainerID, ErrInUse)
@@ -86,6 +89,9 @@ func (c *NetworkController) join(ctx context.Context, e *Endpoint, sb *Sandbox, 
 	}
 	if err := c.recordJoin(ctx, e, a); err != nil {
 		c.state.forget(a)
+		if errors.Is(err, ErrUnavailable) {
+			c.doubt(e)
+		}
 		return err
 	}
 	err = c.occupy(ctx, e.network)
@@ -102,12 +108,12 @@ func (c *NetworkController) join(ctx context.Context, e *Endpoint, sb *Sandbox, 
 func (c *NetworkController) undoJoin(ctx context.Context, e *Endpoint, a *attachment, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if err := c.recordLeave(ctx, e); err != nil {
-		// The record stands, so the state must agree with it: the endpoint is joined, its interface still to be made.
-		c.wakeUp("join of endpoint " + e.name + " could not be undone")
-		return errors.Join(cause, fmt.Errorf("undo: %w", err))
+	err := c.recordLeave(ctx, e)
+	if err != nil {
+		c.doubt(e)
+		err = fmt.Errorf("undo: %w", err)
 	}
-	return errors.Join(cause, c.detach(ctx, e.network, a))
+	return errors.Join(cause, err, c.detach(ctx, e.network, a))
 }
 
 // recordJoin commits the join. The endpoint's record as last seen is tried first, and read only if it is stale.
@@ -154,10 +160,7 @@ func (c *NetworkController) recordLeave(ctx context.Context, e *Endpoint) error 
 		if s.value.Join == nil || s.value.Join.Node != c.node.Name {
 			return nil
 		}
-		left := s.value.withJoin(nil)
-		_, err := e.rewrite(ctx, s, left, func(b *batch) {
-			b.op(store.Delete(keyMember(c.node.Name, left.Network, left.ID)))
-		})
+		err := c.commitLeave(ctx, e, s)
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
@@ -169,6 +172,15 @@ func (c *NetworkController) recordLeave(ctx context.Context, e *Endpoint) error 
 			return err
 		}
 	}
+}
+
+// commitLeave tries to commit once that the endpoint is in no sandbox of this node.
+func (c *NetworkController) commitLeave(ctx context.Context, e *Endpoint, s *stored[endpointRecord]) error {
+	left := s.value.withJoin(nil)
+	_, err := e.rewrite(ctx, s, left, func(b *batch) {
+		b.op(store.Delete(keyMember(c.node.Name, left.Network, left.ID)))
+	})
+	return err
 }
 
 // rewrite commits a new value of the endpoint's record over the one that s holds.
@@ -261,6 +273,9 @@ func (e *Endpoint) Leave(ctx context.Context, sb *Sandbox) (err error) {
 		return err
 	}
 	defer release()
+	if err := c.settle(ctx, e); err != nil {
+		return err
+	}
 	a, seen := c.state.attached(e.id)
 	if a != nil {
 		if seen.sandbox != sb {
@@ -284,6 +299,9 @@ func (c *NetworkController) leave(ctx context.Context, e *Endpoint, a *attachmen
 	_, seen := c.state.attached(e.id)
 	e.remember(seen.stored())
 	if err := c.recordLeave(ctx, e); err != nil {
+		if errors.Is(err, ErrUnavailable) {
+			c.doubt(e)
+		}
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)

@@ -23,7 +23,8 @@ type hostState struct {
 	sandboxes   map[string]*Sandbox
 	byContainer map[string]*Sandbox
 	endpoints   map[drivers.EndpointID]*attachment
-	lost        []*attachment // to be taken out of their sandboxes
+	lost        []*attachment                    // to be taken out of their sandboxes
+	doubts      map[drivers.EndpointID]*Endpoint // of whose records the latest commit had no answer
 }
 
 // activeNetwork is a network that a driver has been told of.
@@ -72,6 +73,7 @@ func newHostState() *hostState {
 		sandboxes:   make(map[string]*Sandbox),
 		byContainer: make(map[string]*Sandbox),
 		endpoints:   make(map[drivers.EndpointID]*attachment),
+		doubts:      make(map[drivers.EndpointID]*Endpoint),
 	}
 }
 
