@@ -81,7 +81,8 @@ type Endpoint struct {
 	Addrs     []netip.Prefix // address with the subnet's length; empty for drivers without Info.Addressing
 	NetNS     string         // path of the sandbox's namespace
 	Interface string         // name the interface must have inside NetNS
-	// Generation orders this endpoint's claim to its addresses and MAC against those of peers; see Peer.
+	// Generation orders this endpoint's claim to its addresses and MAC against those of peers, by the rule of
+	// Peer. Of equal generations this host's endpoint wins.
 	Generation uint64
 }
 

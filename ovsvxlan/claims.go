@@ -7,9 +7,10 @@ import (
 )
 
 // Claims decides, for one network, which object owns a MAC or an address that several want, so that the programs of two
-// objects never share a flow. The gateway's are never anyone's; a local endpoint wins over peers, because this node
-// knows its own endpoints first-hand; the newer of two local endpoints wins; of two peers, the higher generation. Who
-// loses keeps the rest, and gets it back if it is still there when the winner goes.
+// objects never share a flow. The gateway's are never anyone's; otherwise the higher generation wins, of local endpoints
+// and peers alike: what moved to another node is there, even while this node has yet to remove its own. Of equal
+// generations a local endpoint wins over peers, and then the lower ID. Who loses keeps the rest, and gets it back if it
+// is still there when the winner goes. Order of arrival decides nothing.
 //
 // Each change returns the objects whose program may differ afterwards, and nothing if nothing changed. The caller
 // compiles Endpoint or Peer of each again, and drops the programs of those that no longer have one. Not safe for
@@ -20,7 +21,6 @@ type Claims struct {
 	peers     map[string]claimed[Peer]
 	macs      map[MAC][]claimant
 	addrs     map[netip.Addr][]claimant
-	serial    uint64 // of the newest local endpoint
 }
 
 // claimed is what an object wants, with its rank.
@@ -31,15 +31,15 @@ type claimed[T any] struct {
 
 // claimant is one object in the queue for an address.
 type claimant struct {
-	object Object
-	age    uint64 // the higher, the newer
+	object     Object
+	generation uint64
 }
 
 // before reports whether c is to be preferred to d.
 func (c claimant) before(d claimant) bool {
 	return cmp.Or(
+		cmp.Compare(d.generation, c.generation),
 		cmp.Compare(c.object.Kind, d.object.Kind), // KindEndpoint is before KindPeer
-		cmp.Compare(d.age, c.age),
 		cmp.Compare(c.object.ID, d.object.ID),
 	) < 0
 }
@@ -60,16 +60,12 @@ func NewClaims(n Network) *Claims {
 func (c *Claims) SetEndpoint(e Endpoint) []Object {
 	e.Addrs = slices.Clone(e.Addrs)
 	old, known := c.endpoints[e.ID]
-	self := old.claimant
 	if known && old.want.equal(e) {
 		return nil
 	}
-	if !known {
-		c.serial++
-		self = claimant{Object{KindEndpoint, c.network.ID, e.ID}, c.serial}
-	}
+	self := claimant{Object{KindEndpoint, c.network.ID, e.ID}, e.Generation}
 	c.endpoints[e.ID] = claimed[Endpoint]{self, e}
-	return c.move(self, self, old.want.MAC, old.want.Addrs, e.MAC, e.Addrs)
+	return c.move(old.claimant, self, old.want.MAC, old.want.Addrs, e.MAC, e.Addrs)
 }
 
 // DeleteEndpoint removes a local endpoint.
@@ -86,13 +82,10 @@ func (c *Claims) DeleteEndpoint(id string) []Object {
 func (c *Claims) SetPeer(p Peer) []Object {
 	p.Addrs = slices.Clone(p.Addrs)
 	old, known := c.peers[p.ID]
-	if known && (old.age > p.Generation || old.want.equal(p)) {
+	if known && (old.generation > p.Generation || old.want.equal(p)) {
 		return nil
 	}
 	self := claimant{Object{KindPeer, c.network.ID, p.ID}, p.Generation}
-	if !known {
-		old.claimant = self
-	}
 	c.peers[p.ID] = claimed[Peer]{self, p}
 	return c.move(old.claimant, self, old.want.MAC, old.want.Addrs, p.MAC, p.Addrs)
 }
@@ -100,7 +93,7 @@ func (c *Claims) SetPeer(p Peer) []Object {
 // DeletePeer removes a peer, unless a newer generation of it than the one named is known.
 func (c *Claims) DeletePeer(id string, generation uint64) []Object {
 	old, known := c.peers[id]
-	if !known || old.age > generation {
+	if !known || old.generation > generation {
 		return nil
 	}
 	delete(c.peers, id)
@@ -117,7 +110,7 @@ func (c *Claims) ReplacePeers(all []Peer) []Object {
 	}
 	for id, old := range c.peers {
 		if !keep[id] {
-			changed = append(changed, c.DeletePeer(id, old.age)...)
+			changed = append(changed, c.DeletePeer(id, old.generation)...)
 		}
 	}
 	return distinct(changed)
@@ -154,7 +147,7 @@ func (c *Claims) Objects() []Object {
 	return out
 }
 
-// move takes an object from the queues it stood in as old to those it should stand in as self, and returns the object
+// move takes an object from the queues it stood in as old, if any, to those it should stand in as self. It returns the object
 // and whoever comes to the head of a queue by that, or is pushed from it.
 func (c *Claims) move(old, self claimant, oldMAC MAC, oldAddrs []netip.Addr, mac MAC, addrs []netip.Addr) []Object {
 	changed := []Object{self.object}
@@ -204,7 +197,8 @@ func requeue[K comparable](queues map[K][]claimant, old, self claimant, leave, e
 }
 
 func (e Endpoint) equal(other Endpoint) bool {
-	return e.Port == other.Port && e.MAC == other.MAC && slices.Equal(e.Addrs, other.Addrs)
+	return e.Generation == other.Generation && e.Port == other.Port && e.MAC == other.MAC &&
+		slices.Equal(e.Addrs, other.Addrs)
 }
 
 func (p Peer) equal(other Peer) bool {

@@ -44,6 +44,12 @@ func endpoint(id string, port uint32, mac int, addrs ...int) ovsvxlan.Endpoint {
 	return e
 }
 
+// at gives an endpoint a generation.
+func at(generation uint64, e ovsvxlan.Endpoint) ovsvxlan.Endpoint {
+	e.Generation = generation
+	return e
+}
+
 // owners writes who owns what, as "peer b: [10.1.0.2]".
 func owners(c *ovsvxlan.Claims) []string {
 	var out []string
@@ -118,18 +124,30 @@ func TestClaims(t *testing.T) {
 			{"new", set(peer("b", 5, 2, 3)), []string{"peer b: [10.1.0.3]"}, []string{"a", "b"}},
 			{"new takes another", set(peer("b", 6, 3, 3)), []string{"peer a: [10.1.0.2]", "peer b: [10.1.0.3]"}, []string{"a", "b"}},
 		}},
-		{"a local endpoint wins over every peer", []step{
-			{"peer", set(peer("a", 99, 2, 2)), []string{"peer a: [10.1.0.2]"}, []string{"a"}},
-			{"moved here", local(endpoint("a", 11, 2, 2)), []string{"endpoint a: [10.1.0.2]"}, []string{"a"}},
-			{"same again", local(endpoint("a", 11, 2, 2)), []string{"endpoint a: [10.1.0.2]"}, nil},
-			{"left", gone("a"), []string{"peer a: [10.1.0.2]"}, []string{"a"}},
-			{"left again", gone("a"), []string{"peer a: [10.1.0.2]"}, nil},
+		{"a local endpoint and a peer: the newer wins", []step{
+			{"peer", set(peer("a", 7, 2, 2)), []string{"peer a: [10.1.0.2]"}, []string{"a"}},
+			{"not yet removed here", local(at(6, endpoint("a", 11, 2, 2))), []string{"peer a: [10.1.0.2]"}, []string{"a"}},
+			{"moved here", local(at(9, endpoint("a", 11, 2, 2))), []string{"endpoint a: [10.1.0.2]"}, []string{"a"}},
+			{"same again", local(at(9, endpoint("a", 11, 2, 2))), []string{"endpoint a: [10.1.0.2]"}, nil},
+			{"another peer", set(peer("b", 12, 3, 2)), []string{"endpoint a: []", "peer b: [10.1.0.2]"}, []string{"a", "b"}},
+			{"left", gone("a"), []string{"peer a: []", "peer b: [10.1.0.2]"}, []string{"a"}},
+			{"left again", gone("a"), []string{"peer a: []", "peer b: [10.1.0.2]"}, nil},
+		}},
+		{"a local endpoint wins over a peer of its generation", []step{
+			{"peer", set(peer("a", 7, 2, 2)), []string{"peer a: [10.1.0.2]"}, []string{"a"}},
+			{"endpoint", local(at(7, endpoint("b", 11, 3, 2))), []string{"endpoint b: [10.1.0.2]", "peer a: []"}, []string{"a", "b"}},
+			{"left", gone("b"), []string{"peer a: [10.1.0.2]"}, []string{"a", "b"}},
 		}},
 		{"the newer of two local endpoints wins", []step{
+			{"newer", local(at(4, endpoint("z", 11, 2, 2))), []string{"endpoint z: [10.1.0.2]"}, []string{"z"}},
+			{"older", local(at(3, endpoint("a", 12, 3, 2))), []string{"endpoint a: []", "endpoint z: [10.1.0.2]"}, []string{"a"}},
+			{"older becomes newer", local(at(5, endpoint("a", 12, 3, 2))), []string{"endpoint a: [10.1.0.2]", "endpoint z: []"}, []string{"a", "z"}},
+			{"the other changes its port", local(at(4, endpoint("z", 13, 2, 2))), []string{"endpoint a: [10.1.0.2]", "endpoint z: []"}, []string{"z"}},
+			{"the other leaves", gone("z"), []string{"endpoint a: [10.1.0.2]"}, []string{"z"}},
+		}},
+		{"without generations the lower ID of two local endpoints wins, whoever comes first", []step{
 			{"first", local(endpoint("z", 11, 2, 2)), []string{"endpoint z: [10.1.0.2]"}, []string{"z"}},
 			{"second", local(endpoint("a", 12, 3, 2)), []string{"endpoint a: [10.1.0.2]", "endpoint z: []"}, []string{"a", "z"}},
-			{"first changes its port", local(endpoint("z", 13, 2, 2)), []string{"endpoint a: [10.1.0.2]", "endpoint z: []"}, []string{"z"}},
-			{"first leaves", gone("z"), []string{"endpoint a: [10.1.0.2]"}, []string{"z"}},
 		}},
 		{"nobody gets the gateway's", []step{
 			{"address", local(endpoint("a", 11, 2, 1, 2)), []string{"endpoint a: [10.1.0.2]"}, []string{"a"}},
@@ -201,6 +219,7 @@ func TestClaimsRandomWalk(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	c, programs := ovsvxlan.NewClaims(blue), incremental{}
 	peers := map[string]ovsvxlan.Peer{} // a plain model: the newest generation of each that was not deleted
+	locals := map[string]ovsvxlan.Endpoint{}
 	for range 1000 {
 		id := string(rune('a' + random.IntN(5)))
 		addrs := random.Perm(6)[:random.IntN(3)] // 1 is the gateway's
@@ -208,8 +227,10 @@ func TestClaimsRandomWalk(t *testing.T) {
 		switch random.IntN(8) {
 		case 0:
 			programs.update(t, c, c.DeleteEndpoint(id))
+			delete(locals, id)
 		case 1:
-			programs.update(t, c, c.SetEndpoint(endpoint(id, uint32(11+id[0]-'a'), mac, addrs...)))
+			locals[id] = at(generation, endpoint(id, uint32(11+id[0]-'a'), mac, addrs...))
+			programs.update(t, c, c.SetEndpoint(locals[id]))
 		case 2, 3:
 			programs.update(t, c, c.DeletePeer(id, generation))
 			if peers[id].Generation <= generation {
@@ -245,27 +266,55 @@ func TestClaimsRandomWalk(t *testing.T) {
 		if known != len(peers) {
 			t.Fatalf("knows %d peers, should be %v", known, slices.Collect(maps.Keys(peers)))
 		}
-		for id, p := range peers {
-			for _, addr := range p.Addrs {
-				if got, ok := c.Peer(id); ok && slices.Contains(got.Addrs, addr) {
-					checkOwner(t, c, peers, p, addr)
-				}
+		for _, addr := range blueAddrs(6) {
+			if got, want := ownerOf(c, addr), newest(locals, peers, addr); got != want {
+				t.Fatalf("%s belongs to %q, should to %q", addr, got, want)
 			}
 		}
 	}
 }
 
-// checkOwner fails if p owns addr although a local endpoint or a newer peer wants it.
-func checkOwner(t *testing.T, c *ovsvxlan.Claims, peers map[string]ovsvxlan.Peer, p ovsvxlan.Peer, addr netip.Addr) {
-	t.Helper()
-	for id, other := range peers {
-		if slices.Contains(other.Addrs, addr) && other.Generation > p.Generation {
-			t.Fatalf("%s of generation %d owns %s, %s of generation %d wants it", p.ID, p.Generation, addr, id, other.Generation)
-		}
+// blueAddrs are the addresses that are fought for, the gateway's among them.
+func blueAddrs(n int) []netip.Addr {
+	out := make([]netip.Addr, n)
+	for i := range out {
+		out[i] = testAddr(i)
 	}
+	return out
+}
+
+// ownerOf names who has addr, whether or not packets can be sent there; several if there are several.
+func ownerOf(c *ovsvxlan.Claims, addr netip.Addr) (owner string) {
 	for _, o := range c.Objects() {
-		if e, ok := c.Endpoint(o.ID); ok && o.Kind == ovsvxlan.KindEndpoint && slices.Contains(e.Addrs, addr) {
-			t.Fatalf("peer %s and local endpoint %s both own %s", p.ID, e.ID, addr)
+		e, _ := c.Endpoint(o.ID)
+		p, _ := c.Peer(o.ID)
+		if o.Kind == ovsvxlan.KindEndpoint && slices.Contains(e.Addrs, addr) {
+			owner += "endpoint " + o.ID
+		}
+		if o.Kind == ovsvxlan.KindPeer && slices.Contains(p.Addrs, addr) {
+			owner += "peer " + o.ID
 		}
 	}
+	return owner
+}
+
+// newest says by the rules who should have addr.
+func newest(locals map[string]ovsvxlan.Endpoint, peers map[string]ovsvxlan.Peer, addr netip.Addr) (owner string) {
+	best := uint64(0)
+	for _, id := range slices.Sorted(maps.Keys(locals)) {
+		e := locals[id]
+		if slices.Contains(e.Addrs, addr) && (owner == "" || e.Generation > best) {
+			owner, best = "endpoint "+id, e.Generation
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		p := peers[id]
+		if slices.Contains(p.Addrs, addr) && (owner == "" || p.Generation > best) {
+			owner, best = "peer "+id, p.Generation
+		}
+	}
+	if addr == blue.Subnets[0].Gateway {
+		return ""
+	}
+	return owner
 }

@@ -57,6 +57,8 @@ type Endpoint struct {
 	Port    uint32       `json:"port"`    // OpenFlow port of its interface
 	MAC     MAC          `json:"mac"`
 	Addrs   []netip.Addr `json:"addrs"`
+	// Generation orders claims to one address or MAC, among endpoints and peers alike: the higher wins. See Claims.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // Peer is an endpoint of a network that is joined on another node.

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -105,15 +106,20 @@ func (n *fakeNetwork) objects() map[string]string {
 type claim struct {
 	endpoint   drivers.EndpointID
 	generation uint64
+	rank       int // 0: here, 1: on another node
 	place      string
 }
 
-// owners settles who has each address and MAC: the highest generation.
+// before reports whether c is to be preferred to o.
+func (c claim) before(o claim) bool {
+	return cmp.Or(cmp.Compare(o.generation, c.generation), cmp.Compare(c.rank, o.rank), cmp.Compare(c.endpoint, o.endpoint)) < 0
+}
+
+// owners settles who has each address and MAC: the highest generation, and of equal ones this host's own.
 func (n *fakeNetwork) owners() map[string]claim {
 	owners := map[string]claim{}
 	demand := func(what string, c claim) {
-		if o, ok := owners[what]; !ok || c.generation > o.generation ||
-			c.generation == o.generation && c.endpoint > o.endpoint {
+		if o, ok := owners[what]; !ok || c.before(o) {
 			owners[what] = c
 		}
 	}
@@ -125,7 +131,7 @@ func (n *fakeNetwork) owners() map[string]claim {
 		}
 	}
 	for id, p := range n.peers {
-		c := claim{endpoint: id, generation: p.Generation, place: p.VTEP.String()}
+		c := claim{endpoint: id, generation: p.Generation, rank: 1, place: p.VTEP.String()}
 		demand(p.MAC.String(), c)
 		for _, a := range p.Addrs {
 			demand(a.String(), c)

@@ -23,7 +23,7 @@ func peerLaws() []law {
 		},
 		{
 			name:  "peers/local claims",
-			why:   "an address may move between this node and another: the newest claim has it, a local endpoint's like a peer's",
+			why:   "an address may move between this node and another: the newest claim has it, a local endpoint's like a peer's, and of equal ones the local endpoint's",
 			check: onlyWithPeers(checkLocalClaims),
 		},
 		{
@@ -217,15 +217,23 @@ func checkGenerations(e *env) {
 	}
 }
 
-// checkLocalClaims lets an endpoint of this host and a peer claim one address: the same rule decides.
+// checkLocalClaims lets an endpoint of this host and a peer claim the same addresses: the same rule decides. A peer that
+// gets none of them leaves the host as one that asks for none.
 func checkLocalClaims(e *env) {
 	s := e.world.single()
 	s.Peers, s.Members = nil, e.world.adapt(drivers.NetworkState{Network: s.Network, Members: members(0)}).Members
 	ep := s.Endpoints[0]
 	alone := e.fullDump(s, nil)
-	for _, generation := range []uint64{ep.Generation - 1, ep.Generation + 1} {
+	for generation := ep.Generation - 1; generation <= ep.Generation+1; generation++ {
 		peer := e.adaptPeer(s, e.world.peerOf(s, 0, 10, 0, generation))
+		modest := peer
+		modest.Addrs = nil
+		lost := e.fullDump(s, []drivers.Peer{modest})
 		peerFirst := e.fullDump(s, []drivers.Peer{peer})
+		if wins := generation > ep.Generation; wins != (peerFirst != lost) {
+			e.Errorf("endpoint with generation %d, peer with %d: the peer has the addresses: %t, want %t",
+				ep.Generation, generation, !wins, wins)
+		}
 		e.must(e.d.RemoveNetwork(e.ctx, s.Network.ID), "RemoveNetwork")
 		e.build(e.d, s)
 		e.applyPeers(s, set(peer).update(s.Members))

@@ -94,6 +94,29 @@ func (m *mutant) Close() error {
 // rewrite changes peers or endpoints of a network on the host directly.
 func (m *mutant) rewrite(id drivers.NetworkID, fn func(*fakeNetwork)) { m.host.change(m.key(id), fn) }
 
+// age makes the mutant take every local endpoint for one of this generation.
+func (m *mutant) age(generation uint64) {
+	aged := func(want []drivers.NetworkState) []drivers.NetworkState {
+		want = cloneEach(want, clone)
+		for _, s := range want {
+			for i := range s.Endpoints {
+				s.Endpoints[i].Generation = generation
+			}
+		}
+		return want
+	}
+	m.applyEndpoint = func(m *mutant, ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {
+		ep.Generation = generation
+		return m.clusterFake.ApplyEndpoint(ctx, ep)
+	}
+	m.sync = func(m *mutant, ctx context.Context, want []drivers.NetworkState) error {
+		return m.clusterFake.Sync(ctx, aged(want))
+	}
+	m.check = func(m *mutant, ctx context.Context, want []drivers.NetworkState) ([]drivers.Drift, error) {
+		return m.clusterFake.Check(ctx, aged(want))
+	}
+}
+
 // leaked is never closed before the process ends.
 var leaked = make(chan struct{})
 
@@ -373,6 +396,8 @@ var mutants = []struct {
 			return m.clusterFake.ApplyPeers(ctx, id, u)
 		}
 	}},
+	{"a local endpoint wins over every peer, and always did", "peers/local claims", func(m *mutant) { m.age(1 << 60) }},
+	{"a peer wins over every local endpoint, and always did", "peers/local claims", func(m *mutant) { m.age(0) }},
 	{"a full update only adds", "peers/full", func(m *mutant) {
 		m.applyPeers = func(m *mutant, ctx context.Context, id drivers.NetworkID, u drivers.PeerUpdate) error {
 			u.Full = false

@@ -100,7 +100,9 @@ func gatewayMAC(id drivers.NetworkID) ovsvxlan.MAC {
 
 func toEndpoint(ep drivers.Endpoint) ovsvxlan.LocalEndpoint {
 	e := ovsvxlan.LocalEndpoint{
-		Endpoint:  ovsvxlan.Endpoint{ID: string(ep.ID), Network: string(ep.Network), MAC: ovsvxlan.MAC(ep.MAC)},
+		Endpoint: ovsvxlan.Endpoint{
+			ID: string(ep.ID), Network: string(ep.Network), MAC: ovsvxlan.MAC(ep.MAC), Generation: ep.Generation,
+		},
 		Interface: vethName(ep.Network, ep.ID),
 	}
 	for _, p := range ep.Addrs {
