@@ -64,6 +64,9 @@ func (b *builder) guard(base Base) {
 	// Frames in frames: the host would forward them from the node's own tunnel address, which other nodes admit.
 	drop(ovs.ProtocolUDPv4, ovs.TransportDestinationPort(base.TunnelUDPPort))
 	drop(ovs.ProtocolUDPv6, ovs.TransportDestinationPort(base.TunnelUDPPort))
+	// Clients listen on their port; whatever port an answer comes from, they take it.
+	drop(ovs.ProtocolUDPv4, ovs.TransportDestinationPort(dhcpClient))
+	drop(ovs.ProtocolUDPv6, ovs.TransportDestinationPort(dhcp6Client))
 	drop(ovs.ProtocolUDPv4, ovs.TransportSourcePort(dhcpServer))
 	drop(ovs.ProtocolUDPv6, ovs.TransportSourcePort(dhcp6Server))
 	for _, t := range []uint8{

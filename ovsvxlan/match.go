@@ -127,8 +127,10 @@ const (
 	icmp6MulticastV2     = 143
 )
 
-// UDP ports that only a DHCP server sends from (RFC 2131, 8415).
+// UDP ports of DHCP (RFC 2131, section 4.1; RFC 8415, section 7.2).
 const (
 	dhcpServer  = 67
+	dhcpClient  = 68
+	dhcp6Client = 546
 	dhcp6Server = 547
 )
