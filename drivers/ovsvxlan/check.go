@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strings"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/link"
@@ -100,37 +98,7 @@ func (d *Driver) checkLinks(ctx context.Context, fits int) ([]drivers.Drift, err
 	if more, err = d.host.CheckInterface(ctx, d.gatewayInterface(fits)); err != nil {
 		return nil, err
 	}
-	found = append(found, slices.DeleteFunc(more, d.hasTransit4)...)
-	return drifts(drivers.Drift{}, append(found, d.checkSilence(gatewayPort)...)), nil
-}
-
-// hasTransit4 recognises a report that the gateway has no IPv4 address when it has: package link leaves link-local
-// addresses, which the default range is of, out of account.
-func (d *Driver) hasTransit4(f link.Difference) bool {
-	want := d.gatewayAddrs()[0]
-	if !want.Addr().IsLinkLocalUnicast() || !strings.Contains(f.Object+" "+f.Want, want.String()) {
-		return false
-	}
-	device, err := net.InterfaceByName(gatewayHost)
-	if err != nil {
-		return false
-	}
-	addrs, err := device.Addrs()
-	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool { return a.String() == want.String() })
-}
-
-func (d *Driver) checkSilence(device string) []link.Difference {
-	if !d.usesNetdev() {
-		return nil
-	}
-	have, err := groupForward(device)
-	if err != nil { // it is not a port of the sink, which the link's own check says
-		return nil
-	}
-	if have == groupForwardMask {
-		return nil
-	}
-	return []link.Difference{{Object: "link " + device + " group_fwd_mask", Want: groupForwardMask, Have: have}}
+	return drifts(drivers.Drift{}, append(found, more...)), nil
 }
 
 func (d *Driver) checkNetwork(ctx context.Context, nw network, s drivers.NetworkState) ([]drivers.Drift, error) {
@@ -169,9 +137,7 @@ func (d *Driver) checkVeth(ctx context.Context, nw network, ep drivers.Endpoint)
 		return nil, err
 	}
 	defer ns.Close()
-	veth := d.veth(nw, ep, ns)
-	found, err := d.host.CheckVeth(ctx, veth)
-	return append(found, d.checkSilence(veth.Name)...), err
+	return d.host.CheckVeth(ctx, d.veth(nw, ep, ns))
 }
 
 // mismatches names the nodes whose tunnels carry less than the network's MTU, or could carry more.

@@ -193,11 +193,7 @@ func (d *Driver) ensureVeth(ctx context.Context, nw network, ep drivers.Endpoint
 		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
 	}
 	defer ns.Close()
-	veth := d.veth(nw, ep, ns)
-	if err := d.host.EnsureVeth(ctx, veth); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
-	}
-	if err := d.silence(veth.Name); err != nil {
+	if err := d.host.EnsureVeth(ctx, d.veth(nw, ep, ns)); err != nil {
 		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
 	}
 	return nil

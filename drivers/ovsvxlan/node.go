@@ -122,9 +122,6 @@ func (d *Driver) ensureLinks(ctx context.Context, fits int) error {
 	if err := d.host.EnsureVeth(ctx, d.gateway(fits)); err != nil {
 		return err
 	}
-	if err := d.silence(gatewayPort); err != nil {
-		return err
-	}
 	return d.host.Configure(ctx, d.gatewayInterface(fits))
 }
 
@@ -137,13 +134,12 @@ func (d *Driver) removeNode(ctx context.Context) error {
 }
 
 func (d *Driver) gateway(fits int) link.Veth {
-	netdev := d.usesNetdev()
 	v := link.Veth{
 		Name: gatewayPort, Alias: nodeMark("gateway"), MTU: fits, DisableIPv6: true,
-		Peer: link.VethPeer{Name: gatewayHost, MAC: gatewayHostMAC[:], TxOff: netdev},
+		Peer: link.VethPeer{Name: gatewayHost, MAC: gatewayHostMAC[:]},
 	}
-	if netdev {
-		v.Master = sinkName
+	if d.usesNetdev() {
+		drain(&v)
 	}
 	return v
 }

@@ -184,14 +184,13 @@ func (nw network) attachment(ep drivers.Endpoint) drivers.Attachment {
 }
 
 func (d *Driver) veth(nw network, ep drivers.Endpoint, ns *link.NS) link.Veth {
-	netdev := d.usesNetdev()
 	v := link.Veth{
 		Name: vethName(ep.Network, ep.ID), Alias: endpointMark(ep.Network, ep.ID), MTU: nw.mtu,
 		DisableIPv6: true, // a port of the bridge has no business of its own with IP
-		Peer:        link.VethPeer{Name: ep.Interface, NS: ns, MAC: ep.MAC.HardwareAddr(), TxOff: netdev},
+		Peer:        link.VethPeer{Name: ep.Interface, NS: ns, MAC: ep.MAC.HardwareAddr()},
 	}
-	if netdev {
-		v.Master = sinkName
+	if d.usesNetdev() {
+		drain(&v)
 	}
 	return v
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
 
-// addresses returns what l has, without link-local addresses: those are the kernel's own affair.
+// addresses returns what l has, without IPv6 link-local addresses: those are the kernel's own affair.
 func (c *conn) addresses(index int) ([]netip.Prefix, error) {
 	list, err := complete(func() ([]netlink.Addr, error) { return c.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
@@ -20,13 +20,16 @@ func (c *conn) addresses(index int) ([]netip.Prefix, error) {
 	}
 	var out []netip.Prefix
 	for _, a := range list {
-		if p, ok := prefixOf(a); ok && a.LinkIndex == index && !p.Addr().IsLinkLocalUnicast() {
+		if p, ok := prefixOf(a); ok && a.LinkIndex == index && !kernels(p.Addr()) {
 			out = append(out, p)
 		}
 	}
 	slices.SortFunc(out, comparePrefix)
 	return out, nil
 }
+
+// kernels reports whether the kernel gives and takes such addresses by itself. Those of IPv4 169.254.0.0/16 it does not.
+func kernels(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
 
 func prefixOf(a netlink.Addr) (netip.Prefix, bool) {
 	if a.IPNet == nil {
@@ -130,7 +133,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 func checkAddresses(name string, addrs []netip.Prefix) error {
 	for _, p := range addrs {
 		ip := p.Addr()
-		if !p.IsValid() || ip.Is4In6() || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() {
+		if !p.IsValid() || ip.Is4In6() || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLoopback() || kernels(ip) {
 			return classed("check addresses of", name, errdefs.ErrInvalid, "%q is no address for an interface", p)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 type Interface struct {
 	Name string
 	MTU  int // bytes; 0: left alone
-	// Addrs are its addresses, exactly, but for link-local ones, which are left alone. Without an IPv6 address IPv6 is
+	// Addrs are its addresses, exactly, but for IPv6 link-local ones, which are left alone. Without an IPv6 address IPv6 is
 	// disabled on the interface, so that nothing can be reached by link-local addresses nobody asked for.
 	Addrs []netip.Prefix
 	Up    bool // false: left as it is

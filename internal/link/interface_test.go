@@ -58,20 +58,17 @@ func TestConfigureReachesEveryStateFromEveryOther(t *testing.T) {
 		addrs := states[random.IntN(len(states))]
 		i := Interface{Name: "eth0", Up: true, Addrs: addrs}
 		must(t, inside.Configure(t.Context(), i))
-		want := strings.TrimSpace(fmt.Sprint(globals(addrs)))
+		want := fmt.Sprint(setOf(addrs))
 		if got := fmt.Sprint(addressesOf(t, inside, "eth0")); got != want {
 			t.Fatalf("seed %d, step %d: have %s, want %s", seed, step, got, want)
 		}
 	}
 }
 
-// globals is what addressesOf can see of want.
-func globals(want []netip.Prefix) map[netip.Prefix]bool {
+func setOf(addrs []netip.Prefix) map[netip.Prefix]bool {
 	out := map[netip.Prefix]bool{}
-	for _, p := range want {
-		if !p.Addr().IsLinkLocalUnicast() {
-			out[p] = true
-		}
+	for _, p := range addrs {
+		out[p] = true
 	}
 	return out
 }
@@ -160,6 +157,7 @@ func TestConfigureRefusesBadInput(t *testing.T) {
 		"multicast":   {Name: "eth0", Addrs: prefixes("224.0.0.1/24")},
 		"loopback":    {Name: "eth0", Addrs: prefixes("::1/128")},
 		"mapped":      {Name: "eth0", Addrs: prefixes("::ffff:10.0.0.1/120")},
+		"link-local":  {Name: "eth0", Addrs: prefixes("fe80::7/64")},
 		"sysctl path": {Name: "eth0", Sysctls: map[string]string{"net/../kernel/hostname": "x"}},
 		"sysctl":      {Name: "eth0", Sysctls: map[string]string{"kernel.hostname": "x"}},
 		"newline":     {Name: "eth0", Sysctls: map[string]string{"net.ipv4.ip_forward": "1\n0"}},

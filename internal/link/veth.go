@@ -26,7 +26,11 @@ type Veth struct {
 	// TxOff makes the kernel compute checksums itself instead of leaving it to the receiver. Needed where the frames
 	// are read by a packet socket, as Open vSwitch's netdev datapath does.
 	TxOff bool
-	Peer  VethPeer
+	// GroupForward says of which groups 01:80:c2:00:00:0X, of link protocols, the bridge treats frames from this end as
+	// any other, bit X for each, instead of handing them to the host whatever they carry. Bit 1 cannot be set: pause frames
+	// are always dropped. 0: left alone. Only with Master.
+	GroupForward uint16
+	Peer         VethPeer
 }
 
 // VethPeer is the other end. It has no addresses and is down unless Up says otherwise.
@@ -50,6 +54,9 @@ func (v Veth) validate() error {
 	}
 	if _, ok := ParseOwner(v.Alias); !ok {
 		return classed("check veth", v.Name, errdefs.ErrInvalid, "alias %q is no owner mark", v.Alias)
+	}
+	if v.GroupForward != 0 && (v.Master == "" || v.GroupForward&2 != 0) {
+		return classed("check veth", v.Name, errdefs.ErrInvalid, "groups forwarded %#x by bridge %q", v.GroupForward, v.Master)
 	}
 	return errors.Join(checkMAC(v.Name, v.MAC), checkMAC(v.Peer.Name, v.Peer.MAC), checkMTU(v.Name, v.MTU))
 }
@@ -188,8 +195,11 @@ func (h *Handle) finishVeth(c *conn, v Veth) error {
 			return err
 		}
 	}
-	return c.changes.apply(newChange("mark veth", v.Name, unix.RTM_SETLINK, 0, headerUp(0, true),
-		attrText(unix.IFLA_IFNAME, v.Name), attr(unix.IFLA_IFALIAS, []byte(v.Alias))))
+	attrs := []*nl.RtAttr{attrText(unix.IFLA_IFNAME, v.Name), attr(unix.IFLA_IFALIAS, []byte(v.Alias))}
+	if v.GroupForward != 0 {
+		attrs = append(attrs, forwardGroups(v.GroupForward))
+	}
+	return c.changes.apply(newChange("mark veth", v.Name, unix.RTM_NEWLINK, 0, headerUp(0, true), attrs...))
 }
 
 // tuneVeth sets what is no link attribute: sysctls and offloads, on either end.
@@ -228,6 +238,12 @@ func (h *Handle) repairVeth(c *conn, v Veth, state vethState, master int) error 
 	err := c.changes.apply(newChange("repair veth", v.Name, unix.RTM_SETLINK, 0, headerUp(state.host.Index, true), attrs...))
 	if err != nil {
 		return v.explain(err)
+	}
+	if v.GroupForward != 0 { // not in the request before, which may make it another bridge's port
+		if err := c.changes.apply(newChange("set groups forwarded by", v.Name, unix.RTM_NEWLINK, 0, header(state.host.Index),
+			forwardGroups(v.GroupForward))); err != nil {
+			return err
+		}
 	}
 	head := header(state.peer.Index)
 	if v.Peer.Up {

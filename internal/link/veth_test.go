@@ -21,7 +21,7 @@ func pair(t *testing.T) (host, inside *Handle, v Veth) {
 	ns, inside := sandbox(t)
 	must(t, host.EnsureBridge(t.Context(), Bridge{Name: "br", Alias: owner.String(), MAC: mac(1)}))
 	return host, inside, Veth{
-		Name: "cnmv1", Alias: mark("e1"), Master: "br", MTU: 1400, DisableIPv6: true,
+		Name: "cnmv1", Alias: mark("e1"), Master: "br", MTU: 1400, DisableIPv6: true, GroupForward: 0xfffd,
 		Peer: VethPeer{Name: "eth0", NS: ns, MAC: mac(9), TxOff: true},
 	}
 }
@@ -58,6 +58,7 @@ func TestEnsureVethRepairsAndReplaces(t *testing.T) {
 		{"mtu there", set(false, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetMTU(l, 1300) }), "eth0 mtu", false},
 		{"down", set(true, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetDown(l) }), "link cnmv1", false},
 		{"out of the bridge", set(true, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetNoMaster(l) }), "master", false},
+		{"groups kept", set(true, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetBRSlaveGroupFwdMask(l, 8) }), "cnmv1 groups", false},
 		{"another MAC", set(false, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetHardwareAddr(l, mac(77)) }), "eth0 address", false},
 		{"IPv6 on", func(t *testing.T, host, _ *Handle) {
 			must(t, host.SetSysctl(t.Context(), "net.ipv6.conf.cnmv1.disable_ipv6", "0"))
@@ -225,6 +226,8 @@ func TestVethRefusesBadInput(t *testing.T) {
 		"no mark":       func(v *Veth) { v.Alias = "mine" },
 		"multicast MAC": func(v *Veth) { v.Peer.MAC = []byte{1, 2, 3, 4, 5, 6} },
 		"small MTU":     func(v *Veth) { v.MTU = 67 },
+		"pause frames":  func(v *Veth) { v.Master, v.GroupForward = "br", 0xffff },
+		"no bridge":     func(v *Veth) { v.GroupForward = 1 },
 	}
 	for name, spoil := range bad {
 		v := good

@@ -15,8 +15,9 @@ import (
 // vethState is a pair as it is.
 type vethState struct {
 	host      Link
-	peer      Link // zero: not in the namespace where it should be
-	elsewhere bool // the peer is in another namespace than the wanted one
+	peer      Link   // zero: not in the namespace where it should be
+	elsewhere bool   // the peer is in another namespace than the wanted one
+	groups    uint16 // forwarded; not read unless one wants to know
 	hostOff   offState
 	peerOff   offState
 }
@@ -54,7 +55,12 @@ func (h *Handle) vethState(c *conn, v Veth, host Link) (vethState, error) {
 		s.elsewhere = true
 		return s, nil
 	}
-	if err := h.inside(func() (err error) { s.hostOff, err = readOff(host.Name, v.TxOff); return err }); err != nil {
+	if err := h.inside(func() (err error) {
+		if s.hostOff, err = readOff(host.Name, v.TxOff); err == nil && v.GroupForward != 0 {
+			s.groups, err = groupsForwarded(host)
+		}
+		return err
+	}); err != nil {
 		return s, err
 	}
 	err := h.atPeer(c, v, func(c *conn) error {
@@ -125,6 +131,9 @@ func (s vethState) differences(v Veth, master int) []Difference {
 	d.state("link "+v.Name, true, s.host.Up)
 	d.number("link "+v.Name+" master index", master, s.host.Master)
 	d.off(v.Name, s.hostOff, v.DisableIPv6, v.TxOff)
+	if v.GroupForward != 0 {
+		d.text("link "+v.Name+" groups forwarded", maskText(v.GroupForward), maskText(s.groups))
+	}
 	d.end(v.Peer.Name, s.peer, v.Peer.MAC, v.MTU)
 	if v.Peer.Up {
 		d.state("link "+v.Peer.Name, true, s.peer.Up)
