@@ -99,7 +99,7 @@ func TestBadInput(t *testing.T) {
 		class error
 		parts []string
 	}{
-		{"unknown driver", second(c.NewNetwork(ctx, "nope", "b")), libcnm.ErrNotFound, []string{"nope", "fake"}},
+		{"unknown driver", second(c.NewNetwork(ctx, "nope", "b")), libcnm.ErrUnsupported, []string{"nope", "fake"}},
 		{"network name taken", second(c.NewNetwork(ctx, "fake", "web")), libcnm.ErrExists, []string{"web"}},
 		{"host bits", subnet("10.2.0.1/24"), libcnm.ErrInvalid, []string{"10.2.0.1/24", "10.2.0.0/24"}},
 		{"everything", subnet("0.0.0.0/0"), libcnm.ErrInvalid, []string{"0.0.0.0/0"}},
@@ -164,6 +164,7 @@ func TestBadInput(t *testing.T) {
 
 		{"same directories", second(f.tryOpen(t)), libcnm.ErrInUse, []string{f.dir}},
 		{"relative data directory", second(libcnm.New(ctx, libcnm.WithDataDir("x"))), libcnm.ErrInvalid, []string{"x"}},
+		{"empty etcd endpoint", second(libcnm.New(ctx, libcnm.WithEtcd(clientv3.Config{Endpoints: []string{""}}))), libcnm.ErrInvalid, nil},
 		{"two stores", second(libcnm.New(ctx, libcnm.WithEtcd(clientv3.Config{Endpoints: []string{"x"}}), libcnm.WithStore(noStore{}))), libcnm.ErrInvalid, nil},
 		{"pool", second(libcnm.New(ctx, libcnm.WithAddressPools(libcnm.AddressPool{Base: prefix("10.0.0.0/24"), Size: 16}))), libcnm.ErrInvalid, []string{"10.0.0.0/24"}},
 		{"foreign underlay", second(libcnm.New(ctx, libcnm.WithDataDir(t.TempDir()), libcnm.WithRunDir(t.TempDir()), libcnm.WithNode("n", addr("203.0.113.9")))), libcnm.ErrInvalid, []string{"203.0.113.9"}},

@@ -191,7 +191,7 @@ func (c *NetworkController) driver(name string) (*driverHost, error) {
 		return nil, err
 	}
 	known := slices.Sorted(maps.Keys(c.drivers))
-	return nil, fmt.Errorf("driver %s: %w (there are %s)", printable(name), ErrNotFound, strings.Join(known, ", "))
+	return nil, fmt.Errorf("driver %s is not registered, there are %s: %w", printable(name), strings.Join(known, ", "), ErrUnsupported)
 }
 
 // storeOf is where the driver's networks are kept.

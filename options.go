@@ -103,7 +103,7 @@ func WithNode(name string, underlay netip.Addr) Option {
 		}
 		underlay = underlay.Unmap()
 		if !underlay.IsValid() || underlay.Zone() != "" || !underlay.IsGlobalUnicast() {
-			return fmt.Errorf("underlay address %s of node %s is not a unicast address: %w", underlay, name, ErrInvalid)
+			return fmt.Errorf("underlay address %s of node %s: want an address that other nodes can send to: %w", underlay, name, ErrInvalid)
 		}
 		c.nodeName, c.underlay = name, underlay
 		return nil
@@ -114,8 +114,8 @@ func WithNode(name string, underlay netip.Addr) Option {
 // those of cfg. Without it (and without WithStore) they are kept in the local store and the cluster is this node.
 func WithEtcd(cfg clientv3.Config) Option {
 	return func(c *config) error {
-		if len(cfg.Endpoints) == 0 {
-			return fmt.Errorf("etcd configuration without endpoints: %w", ErrInvalid)
+		if len(cfg.Endpoints) == 0 || slices.Contains(cfg.Endpoints, "") {
+			return fmt.Errorf("etcd configuration without endpoints, or with an empty one: %w", ErrInvalid)
 		}
 		c.etcd = &cfg
 		return nil
