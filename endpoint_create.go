@@ -69,9 +69,12 @@ func (n *Network) recordEndpoint(ctx context.Context, name string, cfg *endpoint
 			}
 			continue
 		}
-		if full := (*ipam.ExhaustedError)(nil); errors.As(err, &full) && full.Held > 0 && ctx.Err() == nil {
+		if full := (*ipam.ExhaustedError)(nil); errors.As(err, &full) && full.Held > 0 {
 			// Other calls are trying the last addresses; one may come back.
 			pause(ctx, heldPause)
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		if errors.Is(err, ErrExists) {

@@ -175,14 +175,16 @@ func (n *Network) Delete(ctx context.Context) (err error) {
 		return err
 	}
 	defer release()
-	if err := n.unrecord(ctx); err != nil {
+	err = n.unrecord(ctx)
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
+	// Also when there is no record: that may be the work of a Delete that had no answer.
 	n.c.allocs.drop(n.rec.ID)
 	if n.host.info.Scope == drivers.ScopeLocal {
-		return n.c.deactivate(ctx, n.rec.ID)
+		err = errors.Join(err, n.c.deactivate(ctx, n.rec.ID))
 	}
-	return nil
+	return err
 }
 
 // unrecord takes the network out of its store, if nothing is in it.

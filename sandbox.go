@@ -204,9 +204,39 @@ func (sb *Sandbox) record(ctx context.Context) error {
 		return b.err
 	}
 	_, err := sb.c.local.Commit(ctx, b.guards, b.ops...)
-	if errors.Is(err, ErrConflict) {
+	if !errors.Is(err, ErrConflict) {
+		return err
+	}
+	if _, known := sb.c.state.sandbox("", sb.rec.ContainerID); known {
 		return fmt.Errorf("a sandbox of that container: %w", ErrExists)
 	}
+	return sb.supersede(ctx)
+}
+
+// supersede commits the sandbox over a record of which there is no sandbox: the store did not answer when a NewSandbox
+// that failed wrote it or took it back.
+func (sb *Sandbox) supersede(ctx context.Context) error {
+	raw, err := sb.c.local.Get(ctx, keyContainer(sb.rec.ContainerID))
+	if err != nil {
+		return err
+	}
+	old, err := decode[refRecord](raw)
+	if err != nil {
+		return err
+	}
+	g, err := old.unchanged()
+	if err != nil {
+		return err
+	}
+	var b batch
+	b.guard(g)
+	b.op(store.Delete(keySandbox(old.value.ID)))
+	b.put(put(keySandbox(sb.rec.ID), *sb.rec))
+	b.put(ref(keyContainer(sb.rec.ContainerID), sb.rec.ID))
+	if b.err != nil {
+		return b.err
+	}
+	_, err = sb.c.local.Commit(ctx, b.guards, b.ops...)
 	return err
 }
 
@@ -282,6 +312,9 @@ func (e *Endpoint) leaveIfJoined(ctx context.Context, sb *Sandbox) error {
 
 // Command prepares a program to be run inside the sandbox's namespace, and in its cgroup if it has one. It is not
 // started; ctx ends it when it runs. A cgroup that cannot be opened makes the command's start fail.
+//
+// The process that Start makes enters the namespace and then becomes the program: its number is the program's, which
+// may be outside for a moment yet. SysProcAttr may be set already; change its fields, do not replace it.
 func (sb *Sandbox) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	fd, err := sb.cgroupFD()
 	cmd := link.Command(ctx, sb.rec.NetNS, fd, name, args...)
@@ -308,6 +341,11 @@ func (sb *Sandbox) Statistics(ctx context.Context) (_ []InterfaceStatistics, err
 		return nil, err
 	}
 	defer exit()
+	release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID)) // no interface goes meanwhile
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var list []InterfaceStatistics
 	err = sb.inside(func(h *link.Handle) error {
 		for _, a := range sb.c.state.of(sb) {
