@@ -244,15 +244,16 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 	if err != nil {
 		return err
 	}
-	c.state.settle(a, seen.ep, seen.rev, &made)
+	ready := func() { c.state.settle(a, seen.ep, seen.rev, &made) }
 	if made.Interface == "" {
+		ready()
 		return nil
 	}
 	seen.made, seen.ready = made, true
 	if err := a.sandbox.configure(ctx, &seen); err != nil {
 		return err
 	}
-	return a.sandbox.route(ctx)
+	return a.sandbox.route(ctx, ready)
 }
 
 // Leave takes the endpoint out of the sandbox. Its name and addresses stay its own. Leaving a sandbox that it is not in
@@ -311,12 +312,14 @@ func (c *NetworkController) leave(ctx context.Context, e *Endpoint, a *attachmen
 
 // detach takes away what attach made. What it cannot remove, the next Sync does: it is not wanted any more.
 func (c *NetworkController) detach(ctx context.Context, n *Network, a *attachment) error {
+	// The next holder of the default gateway takes over before the interface goes.
+	routed := a.sandbox.routeIfThere(ctx, func() { c.state.unready(a) })
 	err := c.removeEndpoint(ctx, n, a)
 	c.state.forget(a)
 	if err != nil {
 		c.wakeUp("endpoint could not be removed")
 	}
-	return errors.Join(err, a.sandbox.routeIfThere(ctx), c.vacate(ctx, n))
+	return errors.Join(routed, err, c.vacate(ctx, n))
 }
 
 func (c *NetworkController) removeEndpoint(ctx context.Context, n *Network, a *attachment) error {

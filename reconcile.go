@@ -257,7 +257,7 @@ func (c *NetworkController) repairSandbox(ctx context.Context, sb *Sandbox) erro
 	for _, a := range c.state.of(sb) {
 		errs = append(errs, c.reattach(ctx, a.network, c.state.current(a.id)))
 	}
-	return errors.Join(append(errs, sb.routeIfThere(ctx))...)
+	return errors.Join(append(errs, sb.routeIfThere(ctx, func() {}))...)
 }
 
 // reattach repeats attach, in the endpoint's turn, if it is still joined.

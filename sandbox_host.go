@@ -134,25 +134,26 @@ func (a *attachment) wantInterface() link.Interface {
 	return i
 }
 
-// route makes the sandbox's routes and hosts file those of the endpoints that are joined now.
-func (sb *Sandbox) route(ctx context.Context) error {
-	if sb.hostNetNS() {
-		return sb.writeFiles()
-	}
+// route makes the sandbox's routes and hosts file those of the endpoints that are ready, after the change that begins it.
+// Change and consequences are one turn, so that nobody takes the difference for damage.
+func (sb *Sandbox) route(ctx context.Context, change func()) error {
 	release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := sb.inside(func(h *link.Handle) error { return h.SetRoutes(ctx, sb.wantRoutes()) }); err != nil {
-		return err
+	change()
+	if !sb.hostNetNS() {
+		if err := sb.inside(func(h *link.Handle) error { return h.SetRoutes(ctx, sb.wantRoutes()) }); err != nil {
+			return err
+		}
 	}
 	return sb.writeFiles()
 }
 
-// routeIfThere is route for an endpoint that has left, perhaps because the runtime's namespace was gone.
-func (sb *Sandbox) routeIfThere(ctx context.Context) error {
-	err := sb.route(ctx)
+// routeIfThere is route for an endpoint that leaves, perhaps because the runtime's namespace is gone.
+func (sb *Sandbox) routeIfThere(ctx context.Context, change func()) error {
+	err := sb.route(ctx, change)
 	if err != nil && sb.gone() {
 		return nil
 	}
@@ -229,6 +230,9 @@ func (sb *Sandbox) wantHosts() []byte {
 	}
 	var hosts []etcfiles.Host
 	for _, a := range sb.c.state.of(sb) {
+		if !a.ready {
+			continue
+		}
 		for _, addr := range a.ep.addresses() {
 			hosts = append(hosts, etcfiles.Host{Addr: addr, Names: names})
 		}

@@ -138,8 +138,14 @@ func (s *hostState) setWanted(a *attachment, wanted bool) attachment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.wanted = wanted
-	a.ready = a.ready && wanted
 	return *a
+}
+
+// unready takes an attachment's part out of the sandbox's routes and files. It is for the holder of the sandbox's turn.
+func (s *hostState) unready(a *attachment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.ready = false
 }
 
 // markLost notes an attachment that the store does not have any more.
