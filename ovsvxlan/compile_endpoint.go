@@ -30,7 +30,7 @@ func CompileEndpoint(base Base, n Network, e Endpoint) (Program, error) {
 		b.ask(e, addr)
 		b.answer(n, addr, e.MAC)
 		b.silent(e, addr)
-		b.route(n, addr, e.MAC)
+		b.route(n, addr, setEthSrc(n.GatewayMAC), setEthDst(e.MAC))
 	}
 	b.add(TableForward, exact, "", match(vni(n.VNI), ethDst(e.MAC)), setOutput(e.Port), resubmit(TableOutput))
 	return b.program()
@@ -84,8 +84,8 @@ func (b *builder) silent(e Endpoint, addr netip.Addr) {
 		ndSolicit(inPort(e.Port), ovs.NeighborDiscoveryTarget(addr.String())), ovs.Drop())
 }
 
-// route brings packets that went to the gateway's MAC to addr's owner in another subnet, or in this one.
-func (b *builder) route(n Network, addr netip.Addr, owner MAC) {
-	b.add(TableRoute, exact, ipProtocol(addr), match(vni(n.VNI), ipDst(addr)),
-		setEthSrc(n.GatewayMAC), setEthDst(owner), ovs.DecTTL(), resubmit(TableForward))
+// route brings packets that went to the gateway's MAC to addr's owner in another subnet, or in this one. A local owner
+// gets them from the gateway's MAC, a peer from the sender's: other nodes admit no frame of a gateway.
+func (b *builder) route(n Network, addr netip.Addr, actions ...ovs.Action) {
+	b.add(TableRoute, exact, ipProtocol(addr), match(vni(n.VNI), ipDst(addr)), append(actions, ovs.DecTTL(), resubmit(TableForward))...)
 }

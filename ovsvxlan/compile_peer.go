@@ -18,7 +18,7 @@ func CompilePeer(base Base, n Network, p Peer) (Program, error) {
 	b.add(TableTunnelAdmit, exact, "", match(vni(n.VNI), tunnelSrc(p.VTEP), ethSrc(p.MAC)), resubmit(TableForward))
 	for _, addr := range p.Addrs {
 		b.answer(n, addr, p.MAC)
-		b.route(n, addr, p.MAC)
+		b.route(n, addr, setEthDst(p.MAC))
 	}
 	// Only for endpoints: what comes from a tunnel or from the host never leaves by a tunnel.
 	b.add(TableForward, exact, "", match(vni(n.VNI), source(fromEndpoint), ethDst(p.MAC)),
