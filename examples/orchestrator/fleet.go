@@ -101,11 +101,7 @@ func (f *fleet) network(ctx context.Context) (*libcnm.Network, error) {
 	if f.replicas == 0 {
 		return nil, nil
 	}
-	nw, err = f.ctrl.NewNetwork(ctx, f.driver, f.networkName, f.subnets...)
-	if errors.Is(err, libcnm.ErrNotFound) {
-		err = fmt.Errorf("%w: %w", err, libcnm.ErrUnsupported) // the driver is not found, and will not be later
-	}
-	return nw, err
+	return f.ctrl.NewNetwork(ctx, f.driver, f.networkName, f.subnets...)
 }
 
 // prune removes endpoints that no replica needs any more, and at last the network, unless others are in it.
