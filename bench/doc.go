@@ -1,0 +1,12 @@
+// Command bench measures libcnm against its peers in one run, on one machine, in namespaces of its own:
+//
+//	make bench
+//
+// A contender is a process on a host of its own (network, mount and UTS namespaces) that brings endpoints up and takes
+// them down when told: libcnm, Docker's libnetwork, the CNI plugins bridge and host-local, and the floor, which asks the
+// kernel for the same by netlink and nothing else. They take turns in short blocks, in an order that rotates, so that
+// whatever else the machine does meets all of them alike; before each block the kernel has finished removing the
+// namespaces of the one before. Judged are ratios between contenders of the same run, never milliseconds alone.
+//
+// The module is nested, so that those who import libcnm never see what its peers need.
+package main

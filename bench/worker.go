@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/libcnm/libcnm/internal/testutil/agent"
+)
+
+// worker is a contender's process: it does what it is told and says how long each thing took.
+type worker struct {
+	mu sync.Mutex // guards at
+	at contender
+}
+
+// block is a number of endpoints, bench<First> and on, that are brought up or taken down, Parallel at a time.
+type block struct{ First, Count, Parallel int }
+
+// timing is how long a block's endpoints took, each and together.
+type timing struct {
+	Each  []time.Duration
+	Total time.Duration
+}
+
+type none struct{}
+
+func (w *worker) handlers() map[string]agent.Handler {
+	return map[string]agent.Handler{
+		"open":   agent.Handle(w.open),
+		"close":  agent.Handle(func(context.Context, none) (none, error) { return none{}, w.contender().Close() }),
+		"up":     agent.Handle(func(ctx context.Context, b block) (timing, error) { return b.run(ctx, w.contender().Up) }),
+		"down":   agent.Handle(func(ctx context.Context, b block) (timing, error) { return b.run(ctx, w.contender().Down) }),
+		"memory": agent.Handle(func(context.Context, none) (int64, error) { return peakMemory() }),
+	}
+}
+
+// open returns how long it took, which for a controller with a past is its restart.
+func (w *worker) open(ctx context.Context, s setup) (time.Duration, error) {
+	start := time.Now()
+	// Where a controller lives must not depend on the request that started it.
+	c, err := open(context.WithoutCancel(ctx), s)
+	if err != nil {
+		return 0, fmt.Errorf("open %s: %w", s.Kind, err)
+	}
+	took := time.Since(start)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = c
+	return took, nil
+}
+
+func (w *worker) contender() contender {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.at == nil {
+		return closed{}
+	}
+	return w.at
+}
+
+// run calls do for each endpoint of the block.
+func (b block) run(ctx context.Context, do func(context.Context, string) error) (timing, error) {
+	t := timing{Each: make([]time.Duration, b.Count)}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(b.Parallel)
+	start := time.Now()
+	for i := range b.Count {
+		group.Go(func() error {
+			begin := time.Now()
+			name := "bench" + strconv.Itoa(b.First+i)
+			if err := do(ctx, name); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			t.Each[i] = time.Since(begin)
+			return nil
+		})
+	}
+	err := group.Wait()
+	t.Total = time.Since(start)
+	return t, err
+}
+
+// peakMemory is the most that this process has had resident, and the most that one of those it has run had, in bytes.
+func peakMemory() (int64, error) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var own int64
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
+			if own, err = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 10, 64); err != nil {
+				return 0, fmt.Errorf("read peak memory: %w", err)
+			}
+		}
+	}
+	var children syscall.Rusage
+	err = errors.Join(lines.Err(), syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children))
+	return (own + children.Maxrss) << 10, err
+}
+
+// closed is the contender of a worker that has opened none.
+type closed struct{}
+
+var errClosed = errors.New("no contender has been opened")
+
+func (closed) Up(context.Context, string) error   { return errClosed }
+func (closed) Down(context.Context, string) error { return errClosed }
+func (closed) Close() error                       { return errClosed }
