@@ -15,6 +15,7 @@ var (
 	insideList     = listID{"filter", "CNM-INSIDE"}
 	egressList     = listID{"filter", "CNM-EGRESS"}
 	gatewayList    = listID{"filter", "CNM-INPUT"}
+	sourceList     = listID{"filter", "CNM-SOURCE"}
 	masqueradeList = listID{"nat", "CNM-MASQUERADE"}
 	tunnelOutList  = listID{"mangle", "CNM-POSTROUTING"}
 	tunnelInList   = listID{"mangle", "CNM-INPUT"}
@@ -63,8 +64,16 @@ func networkRules(all lists, f Family, owner string, n Network) {
 	}
 	if n.Internal {
 		all.add(internalList, "! -i %s -o %s %s -j DROP", n.Interface, n.Interface, by)
-	} else {
-		all.add(egressList, "-i %s %s -j ACCEPT", n.Interface, by)
+	}
+	for _, p := range slices.SortedFunc(slices.Values(n.Subnets), netip.Prefix.Compare) {
+		if !f.is(p.Addr()) {
+			continue
+		}
+		// The answer to a packet under another network's address would be let into that network.
+		all.add(sourceList, "-s %s ! -i %s %s -j DROP", p, n.Interface, by)
+		if !n.Internal {
+			all.add(egressList, "-s %s -i %s %s -j ACCEPT", p, n.Interface, by)
+		}
 	}
 	for _, g := range slices.SortedFunc(slices.Values(n.Gateways), netip.Addr.Compare) {
 		if f.is(g) {
@@ -139,6 +148,8 @@ func filterTable() table {
 		jumps: []jump{
 			jumpTo("FORWARD", "", "CNM-FORWARD"),
 			jumpTo("INPUT", "-i "+cnm, gatewayList.chain),
+			// Over lo the host talks to itself, be it from a gateway's address.
+			jumpTo("INPUT", "! -i lo -m conntrack --ctstate NEW", sourceList.chain),
 		},
 		chains: []chain{
 			{name: "CNM-FORWARD", rules: []string{
@@ -151,11 +162,13 @@ func filterTable() table {
 				"-o " + cnm + " -j DROP",
 				"-i " + cnm + " -j " + egressList.chain,
 				"-i " + cnm + " -j DROP",
+				"-m conntrack --ctstate NEW -j " + sourceList.chain,
 			}},
 			{name: internalList.chain, list: true},
 			{name: insideList.chain, list: true},
 			{name: egressList.chain, list: true},
 			{name: gatewayList.chain, list: true},
+			{name: sourceList.chain, list: true},
 		},
 	}
 }

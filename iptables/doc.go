@@ -31,6 +31,10 @@
 //	a process of the host        a tunnel port, anywhere       dropped, root's too, loopback too
 //	elsewhere                    a network's gateway           up to the host's INPUT rules
 //	the host                     a network                     accepted
+//	anyone, as of a network      the host, or through it       dropped, unless it comes from that network's interface
+//
+// The last row is about source addresses: the answers to a packet under a network's address go to that network, whoever
+// sent it. For the same reason what leaves a network bears an address of its subnets, or is dropped.
 //
 // An internal network is like Docker's: nothing is forwarded, the gateway address can be reached. A sandbox that may
 // change its routes reaches other addresses of the host by way of it as well.

@@ -346,8 +346,9 @@ func TestFirewallSetsByDelta(t *testing.T) {
 		}
 		want := []string{
 			`*filter
--A CNM-EGRESS -i cnmb0a -m comment --comment libcnm:bridge:0a -j ACCEPT
+-A CNM-EGRESS -s 10.200.0.0/24 -i cnmb0a -m comment --comment libcnm:bridge:0a -j ACCEPT
 -A CNM-INSIDE -i cnmb0a -o cnmb0a -m comment --comment libcnm:bridge:0a -j ACCEPT
+-A CNM-SOURCE -s 10.200.0.0/24 ! -i cnmb0a -m comment --comment libcnm:bridge:0a -j DROP
 COMMIT
 *nat
 -A CNM-MASQUERADE -s 10.200.0.0/24 ! -o cnmb0a -m comment --comment libcnm:bridge:0a -j MASQUERADE
@@ -355,7 +356,7 @@ COMMIT
 `,
 			`*filter
 -A CNM-INTERNAL ! -i cnmb0a -o cnmb0a -m comment --comment libcnm:bridge:0a -j DROP
--D CNM-EGRESS -i cnmb0a -m comment --comment libcnm:bridge:0a -j ACCEPT
+-D CNM-EGRESS -s 10.200.0.0/24 -i cnmb0a -m comment --comment libcnm:bridge:0a -j ACCEPT
 COMMIT
 *nat
 -D CNM-MASQUERADE -s 10.200.0.0/24 ! -o cnmb0a -m comment --comment libcnm:bridge:0a -j MASQUERADE
@@ -364,6 +365,7 @@ COMMIT
 			`*filter
 -D CNM-INSIDE -i cnmb0a -o cnmb0a -m comment --comment libcnm:bridge:0a -j ACCEPT
 -D CNM-INTERNAL ! -i cnmb0a -o cnmb0a -m comment --comment libcnm:bridge:0a -j DROP
+-D CNM-SOURCE -s 10.200.0.0/24 ! -i cnmb0a -m comment --comment libcnm:bridge:0a -j DROP
 COMMIT
 `,
 		}
