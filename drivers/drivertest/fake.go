@@ -68,27 +68,11 @@ func (f *fake) Info() drivers.Info { return f.info }
 func (f *fake) Events() <-chan string { return f.events }
 
 func (f *fake) Validate(n drivers.Network) error {
-	if _, err := drivers.DecodeOptions[FakeOptions](n.Options); err != nil {
+	if err := f.info.Validate(n); err != nil {
 		return err
 	}
-	minMTU := 68
-	for _, s := range n.Subnets {
-		switch {
-		case !f.info.Addressing:
-			return fmt.Errorf("subnet %s: driver %s has no addresses: %w", s.Prefix, f.info.Name, drivers.ErrUnsupported)
-		case !s.Prefix.IsValid() || s.Prefix != s.Prefix.Masked():
-			return fmt.Errorf("subnet %s: not a canonical prefix: %w", s.Prefix, drivers.ErrInvalid)
-		case s.Gateway.IsValid() && !s.Prefix.Contains(s.Gateway):
-			return fmt.Errorf("gateway %s: outside subnet %s: %w", s.Gateway, s.Prefix, drivers.ErrInvalid)
-		case s.Prefix.Addr().Is6():
-			minMTU = 1280
-		}
-	}
-	if n.MTU != 0 && (n.MTU < minMTU || n.MTU > 65535) {
-		return fmt.Errorf("MTU %d: not within %d..65535: %w", n.MTU, minMTU, drivers.ErrInvalid)
-	}
-	if f.info.VNI && n.VNI > 1<<24-1 {
-		return fmt.Errorf("VNI %d: not within 1..16777215: %w", n.VNI, drivers.ErrInvalid)
+	if _, err := drivers.DecodeOptions[FakeOptions](n.Options); err != nil {
+		return fmt.Errorf("network %s: %w", n.ID, err)
 	}
 	return nil
 }
@@ -111,7 +95,7 @@ func (f *fake) step(ctx context.Context, format string, args ...any) error {
 
 func (f *fake) ApplyNetwork(ctx context.Context, n drivers.Network) error {
 	if err := f.Validate(n); err != nil {
-		return fmt.Errorf("apply network %s: %w", n.ID, err)
+		return err
 	}
 	if err := f.step(ctx, "add network %s", n.ID); err != nil {
 		return err

@@ -108,6 +108,8 @@ func refusals(info drivers.Info) []refusal {
 			subnets(drivers.Subnet{Prefix: netip.MustParsePrefix("10.91.7.9/24"), Gateway: v4.Gateway}, v6)},
 		refusal{"an IPv6 subnet with host bits", "fd91:7::9/64",
 			subnets(v4, drivers.Subnet{Prefix: netip.MustParsePrefix("fd91:7::9/64"), Gateway: v6.Gateway})},
+		refusal{"a subnet within another", "10.91.7.0/24",
+			subnets(drivers.Subnet{Prefix: netip.MustParsePrefix("10.91.0.0/16")}, v4)},
 		refusal{"an IPv4 gateway outside its subnet", "10.92.0.1",
 			subnets(drivers.Subnet{Prefix: v4.Prefix, Gateway: netip.MustParseAddr("10.92.0.1")}, v6)},
 		refusal{"an IPv6 gateway outside its subnet", "fd92::1",

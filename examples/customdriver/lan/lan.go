@@ -39,7 +39,9 @@ var _ drivers.Driver = (*Driver)(nil)
 func New() *Driver { return &Driver{networks: map[drivers.NetworkID]network{}} }
 
 // Info describes the driver. Its subnets may overlap the host's own: it never routes.
-func (d *Driver) Info() drivers.Info {
+func (d *Driver) Info() drivers.Info { return info() }
+
+func info() drivers.Info {
 	return drivers.Info{Name: Options{}.DriverName(), Scope: drivers.ScopeLocal, Addressing: true, Overlap: true}
 }
 
@@ -54,30 +56,19 @@ var ifname = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
 
 // read checks a network and decodes its options.
 func read(n drivers.Network) (network, error) {
-	o, err := drivers.DecodeOptions[Options](n.Options)
-	if err != nil {
+	if err := info().Validate(n); err != nil {
 		return network{}, err
 	}
-	if o.Uplink != "" && !ifname.MatchString(o.Uplink) {
-		return network{}, fmt.Errorf("uplink %q: not an interface name: %w", o.Uplink, drivers.ErrInvalid)
+	o, err := drivers.DecodeOptions[Options](n.Options)
+	switch {
+	case err != nil:
+	case o.Uplink != "" && !ifname.MatchString(o.Uplink):
+		err = fmt.Errorf("uplink %q: not an interface name: %w", o.Uplink, drivers.ErrInvalid)
+	case o.Uplink != "" && n.Internal:
+		err = fmt.Errorf("uplink %s: an internal network has none: %w", o.Uplink, drivers.ErrInvalid)
 	}
-	if o.Uplink != "" && n.Internal {
-		return network{}, fmt.Errorf("uplink %s: an internal network has none: %w", o.Uplink, drivers.ErrInvalid)
-	}
-	minMTU := 68
-	for _, s := range n.Subnets {
-		if !s.Prefix.IsValid() || s.Prefix != s.Prefix.Masked() {
-			return network{}, fmt.Errorf("subnet %s: not a canonical prefix: %w", s.Prefix, drivers.ErrInvalid)
-		}
-		if s.Gateway.IsValid() && !s.Prefix.Contains(s.Gateway) {
-			return network{}, fmt.Errorf("gateway %s: outside subnet %s: %w", s.Gateway, s.Prefix, drivers.ErrInvalid)
-		}
-		if s.Prefix.Addr().Is6() {
-			minMTU = 1280
-		}
-	}
-	if n.MTU != 0 && (n.MTU < minMTU || n.MTU > 65535) {
-		return network{}, fmt.Errorf("MTU %d: not within %d..65535: %w", n.MTU, minMTU, drivers.ErrInvalid)
+	if err != nil {
+		return network{}, fmt.Errorf("network %s: %w", n.ID, err)
 	}
 	return network{Network: n, uplink: o.Uplink}, nil
 }
@@ -131,10 +122,10 @@ func (d *Driver) ApplyNetwork(ctx context.Context, n drivers.Network) error {
 		return fmt.Errorf("apply network %s: %w", n.ID, err)
 	}
 	nw, err := read(n)
-	if err == nil {
-		err = applyBridge(ctx, nw)
-	}
 	if err != nil {
+		return err
+	}
+	if err := applyBridge(ctx, nw); err != nil {
 		return fmt.Errorf("apply network %s: %w", n.ID, err)
 	}
 	d.remember(nw)
