@@ -3,6 +3,6 @@
 //
 //	nw, err := ctrl.NewNetwork(ctx, "host", "host")
 //	ep, err := nw.CreateEndpoint(ctx, "endpoint1")
-//	sb, err := ctrl.NewSandbox(ctx, containerID, libcnm.WithNetNS("/proc/self/ns/net"))
+//	sb, err := ctrl.NewSandbox(ctx, containerID, libcnm.WithHostNetwork())
 //	err      = ep.Join(ctx, sb)
 package host
