@@ -60,6 +60,11 @@ func TestAnnounceIsUnderstoodByTheNeighbour(t *testing.T) {
 			return nil
 		})
 	})
+	for _, key := range notifying("eth0", addrs) {
+		if have, err := a.Sysctl(t.Context(), key); have != "0" || err != nil {
+			t.Errorf("%s is %q afterwards, %v; want what it was, 0", key, have, err)
+		}
+	}
 	if err := a.Announce(t.Context(), "eth9", addrs); !errors.Is(err, errdefs.ErrNotFound) {
 		t.Errorf("absent interface: %v, want ErrNotFound", err)
 	}
