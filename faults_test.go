@@ -34,6 +34,7 @@ type faulty struct {
 	store.Store
 	mu       sync.Mutex // guards what follows
 	plan     func(ops []store.Op) outcome
+	listed   func(prefix string) // called after each List
 	deaf     bool // watches say nothing
 	watching context.Context
 	compact  context.CancelFunc // ends the watches
@@ -45,7 +46,7 @@ func newFaulty(t *testing.T) *faulty {
 	s, err := local.Open(t.Context(), filepath.Join(t.TempDir(), "cluster.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
-	f := &faulty{Store: s, plan: func([]store.Op) outcome { return right }}
+	f := &faulty{Store: s, plan: func([]store.Op) outcome { return right }, listed: func(string) {}}
 	f.watching, f.compact = context.WithCancel(t.Context())
 	return f
 }
@@ -79,6 +80,27 @@ func (f *faulty) Commit(ctx context.Context, guards []store.Guard, ops ...store.
 		return 0, fmt.Errorf("silent on purpose: %w", store.ErrUnavailable)
 	}
 	return rev, err
+}
+
+// afterList calls fn once, when a listing of a prefix that begins like this has been read.
+func (f *faulty) afterList(prefix string, fn func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	once := sync.OnceFunc(fn)
+	f.listed = func(listed string) {
+		if strings.HasPrefix(listed, prefix) {
+			once()
+		}
+	}
+}
+
+func (f *faulty) List(ctx context.Context, prefix string) ([]store.Record, store.Rev, error) {
+	records, rev, err := f.Store.List(ctx, prefix)
+	f.mu.Lock()
+	listed := f.listed
+	f.mu.Unlock()
+	listed(prefix)
+	return records, rev, err
 }
 
 // miss makes watches pass over what happens until resume, which ends them as a compaction does.
@@ -258,6 +280,42 @@ func TestDeletedElsewhereUnseen(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestDeletedElsewhereMeanwhile: an endpoint is deleted by force on another node while this one reads about it, at the
+// start or for a join.
+func TestDeletedElsewhereMeanwhile(t *testing.T) {
+	for _, tc := range []struct {
+		read  string // what this node has just read
+		start bool   // for its start
+	}{{"members/node1/", true}, {"endpoints/", true}, {"nodes/", true}, {"nodes/", false}} {
+		t.Run(fmt.Sprintf("%s, start %t", tc.read, tc.start), func(t *testing.T) {
+			ctx := t.Context()
+			cs, fs, shared := newFaultyNodes(t, 2)
+			ep := newEndpoint(t, clusterNetwork(t, cs[0], "blue"), "a")
+			sb := newSandbox(t, cs[0], "container1")
+			remote, err := mustNetwork(t, cs[1], "blue").EndpointByName(ctx, "a")
+			must(t, err)
+			remove := func() { must(t, remote.Delete(ctx, libcnm.WithForce())) }
+			if tc.start {
+				must(t, ep.Join(ctx, sb))
+				must(t, cs[0].Close())
+				shared.afterList(tc.read, remove)
+				sb = lookup(t, fs[0].open(t), "container1")
+			} else {
+				shared.afterList(tc.read, remove)
+				must(t, ep.Join(ctx, sb))
+			}
+			hostHas(t, fs[0], false, ep.ID())
+			testutil.Eventually(t, settle, func() error {
+				if left := sb.Endpoints(); len(left) > 0 {
+					return fmt.Errorf("sandbox still has %d endpoints", len(left))
+				}
+				return nil
+			})
+			must(t, sb.Delete(ctx))
+		})
+	}
 }
 
 // TestPeersCannotBeTold: the driver refuses its peers, so that a join cannot succeed. It must not hang.

@@ -99,17 +99,15 @@ func (m *membership) list(ctx context.Context) error {
 		}
 	}
 	m.mu.Lock()
-	gone := m.known
 	m.known, m.rev = known, rev
 	m.lockedAll()
 	m.mu.Unlock()
-	for id := range gone {
-		if _, still := known[id]; !still {
+	for _, id := range m.c.state.endpointsIn(m.n.rec.ID) {
+		if r, still := known[id]; still {
+			m.evict(id, r.ep, r.rev)
+		} else {
 			m.evict(id, nil, rev)
 		}
-	}
-	for id, r := range known {
-		m.evict(id, r.ep, r.rev)
 	}
 	return nil
 }

@@ -191,13 +191,18 @@ func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id 
 }
 
 // dropMembers deletes index entries that say of an endpoint it is joined here when the endpoint does not. No call leaves
-// such; a store that was restored from a backup might.
+// such; a store that was restored from a backup might. One that another node deletes meanwhile, with its endpoint, is
+// no conflict.
 func (c *NetworkController) dropMembers(ctx context.Context, st store.Store, members []store.Record) error {
 	for _, member := range members {
-		c.log.Warn("index entry without a joined endpoint is removed", "key", member.Key)
-		if _, err := st.Commit(ctx, []store.Guard{store.Unchanged(member)}, store.Delete(member.Key)); err != nil {
+		_, err := st.Commit(ctx, []store.Guard{store.Unchanged(member)}, store.Delete(member.Key))
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		c.log.Warn("index entry without a joined endpoint is removed", "key", member.Key)
 	}
 	return nil
 }

@@ -184,16 +184,22 @@ func (s *hostState) settle(a *attachment, ep *endpointRecord, rev store.Rev, mad
 	}
 }
 
-// uses reports whether an endpoint of the network is joined, or being joined, here.
-func (s *hostState) uses(id drivers.NetworkID) bool {
+// endpointsIn returns the endpoints of the network that are joined, or being joined, here.
+func (s *hostState) endpointsIn(id drivers.NetworkID) []drivers.EndpointID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var list []drivers.EndpointID
 	for _, a := range s.endpoints {
 		if a.ep.Network == id {
-			return true
+			list = append(list, a.id)
 		}
 	}
-	return false
+	return list
+}
+
+// uses reports whether an endpoint of the network is joined, or being joined, here.
+func (s *hostState) uses(id drivers.NetworkID) bool {
+	return len(s.endpointsIn(id)) > 0
 }
 
 // attached returns a copy of what is known of an endpoint that is joined here, or nil.
