@@ -17,6 +17,7 @@ var (
 	gatewayList    = listID{"filter", "CNM-INPUT"}
 	sourceList     = listID{"filter", "CNM-SOURCE"}
 	masqueradeList = listID{"nat", "CNM-MASQUERADE"}
+	tunnelNATList  = listID{"nat", "CNM-TUNNEL"}
 	tunnelOutList  = listID{"mangle", "CNM-POSTROUTING"}
 	tunnelInList   = listID{"mangle", "CNM-INPUT"}
 	tunnelFwdList  = listID{"mangle", "CNM-FORWARD"}
@@ -96,11 +97,15 @@ func networkRules(all lists, f Family, owner string, n Network) {
 // In POSTROUTING a datagram that the kernel's own tunnel sends has no owner, one from a process, root's too, has its
 // socket, and one that is forwarded has a socket of another namespace or none, which do not count. Between two ports of
 // one of our own bridges (which only br_netfilter shows to iptables) tunnels are the sandboxes' own business.
+//
+// Those whom the host forwards for are no business of ours either, but if someone else's rule gave what they send the
+// host's address, other nodes would take it for the host's. The nat table's verdict is about translation only.
 func portRules(all lists, owner string, ports []uint16) {
 	by := mark(owner, "")
 	for _, p := range slices.Sorted(slices.Values(ports)) {
 		all.add(tunnelOutList, "-p udp -m udp --dport %d -m owner --socket-exists %s -j DROP", p, by)
 		all.add(tunnelInList, "-i %s+ -p udp -m udp --dport %d %s -j DROP", Prefix, p, by)
+		all.add(tunnelNATList, "-p udp -m udp --dport %d %s -j ACCEPT", p, by)
 		all.add(tunnelFwdList, "-i %s+ ! -o %s+ -p udp -m udp --dport %d %s -j DROP", Prefix, Prefix, p, by)
 	}
 }
@@ -178,8 +183,12 @@ func natTable(f Family) table {
 		name:  "nat",
 		jumps: []jump{jumpTo("POSTROUTING", "", "CNM-POSTROUTING")},
 		chains: []chain{
-			// Over lo the host talks to itself, be it from and to a gateway's address.
-			{name: "CNM-POSTROUTING", rules: []string{"! -d " + f.multicast() + " ! -o lo -j " + masqueradeList.chain}},
+			{name: "CNM-POSTROUTING", rules: []string{
+				"-p udp -j " + tunnelNATList.chain,
+				// Over lo the host talks to itself, be it from and to a gateway's address.
+				"! -d " + f.multicast() + " ! -o lo -j " + masqueradeList.chain,
+			}},
+			{name: tunnelNATList.chain, list: true},
 			{name: masqueradeList.chain, list: true},
 		},
 	}

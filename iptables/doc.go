@@ -29,6 +29,7 @@
 //	a network                    the host's other addresses    up to the host's INPUT rules, internal or not
 //	a network                    a tunnel port, anywhere       dropped (see Spec.TunnelPorts)
 //	a process of the host        a tunnel port, anywhere       dropped, root's too, loopback too
+//	elsewhere                    a tunnel port elsewhere       never under the host's address
 //	elsewhere                    a network's gateway           up to the host's INPUT rules
 //	the host                     a network                     accepted
 //	anyone, as of a network      the host, or through it       dropped, unless it comes from that network's interface
