@@ -35,7 +35,7 @@ type faulty struct {
 	mu       sync.Mutex // guards what follows
 	plan     func(ops []store.Op) outcome
 	listed   func(prefix string) // called after each List
-	deaf     bool // watches say nothing
+	deaf     bool                // watches say nothing
 	watching context.Context
 	compact  context.CancelFunc // ends the watches
 }

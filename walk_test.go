@@ -61,7 +61,7 @@ var (
 // meanwhile. Every call succeeds or is refused for a reason that can be; when all is quiet, the records agree with each
 // other, and every host has exactly what the records say.
 func TestRandomWalk(t *testing.T) {
-	const nodes, workers, steps, restart = 4, 3, 200, 40
+	const nodes, workers, steps, restart = 4, 3, 120, 40
 	ctx := t.Context()
 	members := testutil.StartEtcd(t, testutil.EtcdOptions{})
 	var walkers []*walker
@@ -105,7 +105,7 @@ func TestRandomWalk(t *testing.T) {
 	for _, w := range walkers {
 		testutil.Eventually(t, settle, func() error {
 			want := checkRecords(t, st, w.name)
-			if diff := cmp.Diff(want, hostView(w.f)); diff != "" {
+			if diff := cmp.Diff(want, hostView(w.f, "fakenet")); diff != "" {
 				return fmt.Errorf("host of %s (-records +host):\n%s", w.name, diff)
 			}
 			return nil
@@ -349,10 +349,10 @@ func checkRecords(t *testing.T, st store.Store, node string) []string {
 	return slices.Compact(view)
 }
 
-// hostView is what a fake host has, in the form of checkRecords.
-func hostView(f *fixture) []string {
+// hostView is what a driver has on a fake host, in the form of checkRecords.
+func hostView(f *fixture, driver string) []string {
 	var view []string
-	for line := range strings.Lines(f.host.Dump("fakenet")) {
+	for line := range strings.Lines(f.host.Dump(driver)) {
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ": ", 3)
 		what := strings.Fields(parts[1])
 		switch {
