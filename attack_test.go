@@ -248,6 +248,7 @@ type battlefield struct {
 	x, y                         *place // green, on the first and second
 	web, web2, db, old           *place // bridge networks web, db, old on the first; old has no IPv6
 	outside                      *place
+	lodger                       *place   // a container of someone else's on the first host, who masquerades it
 	nodes                        []*place // the hosts on the underlay
 	gates                        []*place // the hosts' ends of the overlay's way out
 	blueVNI, greenVNI            uint32
@@ -255,7 +256,7 @@ type battlefield struct {
 }
 
 func (f *battlefield) everywhere() []*place {
-	return append([]*place{f.a, f.b, f.c, f.e, f.x, f.y, f.web, f.web2, f.db, f.old, f.outside}, f.gates...)
+	return append([]*place{f.a, f.b, f.c, f.e, f.x, f.y, f.web, f.web2, f.db, f.old, f.outside, f.lodger}, f.gates...)
 }
 
 func newBattlefield(t *testing.T) *battlefield {
@@ -299,6 +300,7 @@ func newBattlefield(t *testing.T) *battlefield {
 	f.web, f.web2 = sandbox(h[0], "web", "web"), sandbox(h[0], "web", "web2")
 	f.db, f.old = sandbox(h[0], "db", "db"), sandbox(h[0], "old", "old")
 	f.outside = newPlace(t, "outside", f.rig.Outside, "eth0", f.rig.Outside4, f.rig.Outside6)
+	f.lodger = newLodger(t, h[0])
 	for _, host := range h {
 		f.nodes = append(f.nodes, newPlace(t, host.Name, host.NS, host.Physical, host.Addr4, host.Addr6))
 		f.gates = append(f.gates, newPlace(t, "gateway of "+host.Name, host.NS, "cnm-gw0"))
@@ -326,6 +328,25 @@ func newBattlefield(t *testing.T) *battlefield {
 	startMirror(t, f.rig.Outside)
 	startMirror(t, h[0].NS)
 	return f
+}
+
+func newLodger(t *testing.T, h *testutil.Host) *place {
+	t.Helper()
+	ns := testutil.NewNS(t)
+	testutil.Connect(t, h.NS, "other0", ns, "eth0")
+	ns.TxOff(t, "eth0")
+	host4, host6 := prefix("10.66.0.1/24"), prefix("fd66::1/64")
+	h.NS.AddAddr(t, "other0", host4, host6)
+	ns.AddAddr(t, "eth0", prefix("10.66.0.2/24"), prefix("fd66::2/64"))
+	ns.AddRoute(t, netip.Prefix{}, host4.Addr())
+	ns.AddRoute(t, netip.Prefix{}, host6.Addr())
+	h.Run(t, "iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-s", "10.66.0.0/24", "!", "-o", "other0", "-j", "MASQUERADE")
+	h.Run(t, "ip6tables", "-w", "-t", "nat", "-A", "POSTROUTING", "-s", "fd66::/64", "!", "-o", "other0", "-j", "MASQUERADE")
+	p := newPlace(t, "lodger", ns, "eth0", addr("10.66.0.2"), addr("fd66::2"))
+	l, err := h.NS.Netlink().LinkByName("other0")
+	must(t, err)
+	p.gw = l.Attrs().HardwareAddr
+	return p
 }
 
 // startMirror sends every datagram to port 5002 back to where it came from.

@@ -1,6 +1,7 @@
 package libcnm_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -207,6 +208,50 @@ func (f *battlefield) hostAttacks() []attack {
 			}
 		}))
 	}
+	list = append(list, attack{name: "VXLAN that another's rules masquerade", from: f.lodger, to: f.outside, honest: routed, lie: func(p *packet) {
+		*p = f.tunnelled(f.a, f.b, routed(f.lodger, f.nodes[1], false), p)
+	}})
+	// About a connection that a opened, from a neighbour that passes for the outside.
+	const local = 5050
+	for _, wrong := range []struct {
+		what string
+		lie  func(outside, inner *packet)
+	}{
+		{"a port that is not connected", func(outside, inner *packet) { outside.dport, inner.sport = local+1, local+1 }},
+		{"another sender", func(outside, inner *packet) { outside.sport, inner.dport = 5003, 5003 }},
+	} {
+		answer := func(_, _ *place, v6 bool) packet {
+			p := direct(f.outside, h, v6)
+			p.ethDst, p.ethSrc, p.sport, p.dport = h.mac, f.nodes[2].mac, 5002, local
+			return p
+		}
+		cause := func(p *packet) packet {
+			inner := direct(h, f.outside, p.src.Is6())
+			inner.sport, inner.payload = local, p.payload
+			return inner
+		}
+		report := func(inner packet) func(packet) (byte, []byte) {
+			return func(p packet) (byte, []byte) {
+				inner.payload, p.payload = p.payload, nil
+				return icmp(3, 1, make([]byte, 4), inner.frames()[0][14:])(p)
+			}
+		}
+		list = append(list,
+			attack{name: "an answer to " + wrong.what, from: f.nodes[2], to: f.a, seen: []*place{f.outside}, honest: answer, lie: func(p *packet) {
+				wrong.lie(p, &packet{})
+			}},
+			attack{name: "an ICMP error about " + wrong.what, from: f.nodes[2], to: f.a,
+				honest: func(from, to *place, v6 bool) packet {
+					p := answer(from, to, v6)
+					p.transport = report(cause(&p))
+					return p
+				},
+				lie: func(p *packet) {
+					inner := cause(p)
+					wrong.lie(&packet{}, &inner)
+					p.transport = report(inner)
+				}})
+	}
 	// From a neighbour that routes to the sandboxes by the host.
 	for _, to := range []struct {
 		what   string
@@ -224,16 +269,38 @@ func (f *battlefield) hostAttacks() []attack {
 	return list
 }
 
+// connect lets a open the connection that some of hostAttacks are about.
+func (f *battlefield) connect(t *testing.T) {
+	t.Helper()
+	for _, v6 := range []bool{false, true} {
+		p := routed(f.a, f.outside, v6)
+		p.sport, p.payload = 5050, fmt.Appendf(nil, "<connect, v6 %v>", v6)
+		must(t, f.a.send(p.frames()))
+		testutil.Eventually(t, settle, func() error {
+			if !f.a.hears(string(p.payload)) {
+				return errors.New("no answer from outside")
+			}
+			return nil
+		})
+	}
+}
+
+// tunnelled is an honest packet in blue's tunnel, with the payload of another.
+func (f *battlefield) tunnelled(from, to *place, outer packet, like *packet) packet {
+	p := direct(from, to, like.src.Is6())
+	p.payload = like.payload
+	outer.dport = 4789
+	p.tunnel = &tunnel{outer: outer, flags: 8, vni: f.blueVNI}
+	return p
+}
+
 // tunnelAttacks are those of a node of the cluster that has been taken over.
 func (f *battlefield) tunnelAttacks() []attack {
 	stranger := addr("172.31.0.77")
 	from, to := f.nodes[0], f.nodes[1]
 	forge := func(_, _ *place, v6 bool) packet {
 		p := direct(f.a, f.b, v6)
-		outer := direct(from, to, false)
-		outer.dport = 4789
-		p.tunnel = &tunnel{outer: outer, flags: 8, vni: f.blueVNI}
-		return p
+		return f.tunnelled(f.a, f.b, direct(from, to, false), &p)
 	}
 	lies := []struct {
 		name string
@@ -279,6 +346,7 @@ func TestAttacks(t *testing.T) {
 	f := newBattlefield(t)
 	all := f.everywhere()
 	onSwitch := slices.Concat(f.overlayAttacks(), f.tunnelAttacks())
+	f.connect(t)
 	strike(t, "at peace", slices.Concat(onSwitch, f.hostAttacks()), all)
 
 	h := f.rig.Hosts
@@ -308,5 +376,6 @@ func TestAttacks(t *testing.T) {
 		testutil.Eventually(t, settle, func() error { return reach(ctx, f.a.ns, f.b.v4, f.b.v6) })
 	})
 	healthy(t, f.rig)
+	f.connect(t)
 	strike(t, "at peace again", slices.Concat(onSwitch, f.hostAttacks()), all)
 }
