@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/libcnm/libcnm"
+	"github.com/libcnm/libcnm/internal/testutil"
 )
 
 // cgroupRoot finds a cgroup v2 hierarchy in which groups can be made.
@@ -29,6 +30,7 @@ func cgroupRoot(t *testing.T) string {
 }
 
 func TestCgroup(t *testing.T) {
+	testutil.NoLeaks(t)
 	ctx := t.Context()
 	f := newFixture(t, "node1")
 	c := f.open(t)
@@ -54,4 +56,29 @@ func TestCgroup(t *testing.T) {
 	if _, err := os.Stat(theirs); err != nil {
 		t.Errorf("the runtime's group is gone: %v", err)
 	}
+}
+
+// TestBusyCgroup: a sandbox whose group has a process in it cannot be deleted, until the process has ended.
+func TestBusyCgroup(t *testing.T) {
+	ctx := t.Context()
+	group := filepath.Join(cgroupRoot(t), "libcnm-test-busy")
+	testutil.NoLeaks(t)
+	c := newFixture(t, "node1").open(t)
+	sb, err := c.NewSandbox(ctx, "container1", libcnm.WithCgroup(group))
+	must(t, err)
+	cmd := sb.Command(ctx, "cat")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	wantErr(t, sb.Delete(ctx), libcnm.ErrInUse, group)
+	if lookup(t, c, "container1") != sb {
+		t.Error("the sandbox that could not be deleted is gone")
+	}
+	must(t, in.Close())
+	must(t, cmd.Wait())
+	must(t, sb.Delete(ctx))
+	if _, err := os.Stat(group); !os.IsNotExist(err) {
+		t.Errorf("the group is left: %v", err)
+	}
+	must(t, c.Close())
 }

@@ -245,6 +245,9 @@ func (c *NetworkController) shutdown() error {
 		}
 	}
 	var errs []error
+	for _, sb := range c.state.allSandboxes() {
+		errs = append(errs, sb.closeCgroup())
+	}
 	for _, h := range c.drivers {
 		errs = append(errs, h.Close())
 	}

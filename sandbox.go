@@ -246,7 +246,7 @@ func (sb *Sandbox) unrecord(ctx context.Context) error {
 }
 
 // Delete takes the sandbox out of every network it is in, then removes it. Its endpoints remain, joined to nothing. A
-// sandbox that is gone already is no error.
+// sandbox that is gone already is no error. While there are processes in a cgroup that WithCgroup made it is ErrInUse.
 func (sb *Sandbox) Delete(ctx context.Context) (err error) {
 	defer wrap(&err, "delete sandbox", sb.rec.ContainerID)
 	exit, err := sb.c.enter()
@@ -271,6 +271,10 @@ func (sb *Sandbox) Delete(ctx context.Context) (err error) {
 
 func (sb *Sandbox) remove(ctx context.Context) error {
 	if err := sb.leaveAll(ctx); err != nil {
+		return err
+	}
+	// Only the record knows of the group, and processes in it keep it: then the sandbox stays, to be deleted again.
+	if err := sb.removeCgroup(); err != nil {
 		return err
 	}
 	// The record goes first: what a crash leaves of the rest then has no owner, and New removes it.

@@ -83,17 +83,7 @@ func (sb *Sandbox) demolish() error {
 	if sb.rec.Owned {
 		errs = append(errs, link.DeleteNS(sb.rec.NetNS))
 	}
-	sb.mu.Lock()
-	if sb.cgroup != nil {
-		errs = append(errs, sb.cgroup.Close())
-		sb.cgroup = nil
-	}
-	sb.mu.Unlock()
-	if sb.rec.CgroupOwned {
-		if err := os.Remove(sb.rec.Cgroup); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove cgroup: %w: %w", err, ErrInUse))
-		}
-	}
+	errs = append(errs, sb.removeCgroup())
 	if err := os.RemoveAll(sb.dir()); err != nil {
 		errs = append(errs, fmt.Errorf("remove sandbox directory: %w: %w", err, ErrUnavailable))
 	}
@@ -280,7 +270,30 @@ func checkCgroup(path string) (absent bool, err error) {
 	return absent, nil
 }
 
-// cgroupFD is the open directory of the sandbox's cgroup, -1 without one. It stays open until the sandbox is deleted.
+// removeCgroup removes the group if we made it. One with processes cannot be removed.
+func (sb *Sandbox) removeCgroup() error {
+	err := sb.closeCgroup()
+	if sb.rec.CgroupOwned {
+		if failed := os.Remove(sb.rec.Cgroup); failed != nil && !errors.Is(failed, os.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("remove cgroup: %w: %w", failed, ErrInUse))
+		}
+	}
+	return err
+}
+
+func (sb *Sandbox) closeCgroup() error {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	if sb.cgroup == nil {
+		return nil
+	}
+	err := sb.cgroup.Close()
+	sb.cgroup = nil
+	return err
+}
+
+// cgroupFD is the open directory of the sandbox's cgroup, -1 without one. It stays open until the sandbox is deleted or the
+// controller closed.
 func (sb *Sandbox) cgroupFD() (int, error) {
 	if sb.rec.Cgroup == "" {
 		return -1, nil
