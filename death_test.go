@@ -40,10 +40,10 @@ func (m *mortal) dies() bool {
 
 // commit dies before a commit, or after it and before its answer.
 func (m *mortal) commit([]store.Op) outcome {
-	switch {
-	case m.dies():
+	if m.dies() {
 		return lost
-	case m.dies():
+	}
+	if m.dies() {
 		return silent
 	}
 	return right
