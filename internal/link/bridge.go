@@ -81,7 +81,9 @@ func (b Bridge) create() change {
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
 	data.AddChild(attr32(nl.IFLA_BR_FORWARD_DELAY, 0))
 	data.AddChild(attr32(nl.IFLA_BR_STP_STATE, 0))
-	attrs := append(physical(b.MAC, b.MTU), attrText(unix.IFLA_IFNAME, b.Name), attr32(unix.IFLA_GROUP, groupOf(b.Alias)), info)
+	// Without the MTU: one that is changed afterwards stays, where one that a bridge has from the start follows that of its
+	// ports, down to where there is no IPv6.
+	attrs := append(physical(b.MAC, 0), attrText(unix.IFLA_IFNAME, b.Name), attr32(unix.IFLA_GROUP, groupOf(b.Alias)), info)
 	return newChange("create bridge", b.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, header(0), attrs...)
 }
 

@@ -35,12 +35,13 @@ func TestEnsureBridge(t *testing.T) {
 	if l.MAC.String() != b.MAC.String() || l.MTU != 1400 || !l.Up || l.Kind != "bridge" {
 		t.Errorf("bridge: %+v", l)
 	}
-	plain(t, host, "a", "b") // a port with a lower MAC must not change the bridge's
+	plain(t, host, "a", "b") // a port with a lower MAC and MTU must not change the bridge's
 	must(t, host.use(t.Context(), func(c *conn) error {
 		port, err := c.LinkByName("a")
-		return errors.Join(err, c.LinkSetHardwareAddr(port, []byte{0, 0, 0, 0, 0, 1}), c.LinkSetMasterByIndex(port, l.Index))
+		return errors.Join(err, c.LinkSetHardwareAddr(port, []byte{0, 0, 0, 0, 0, 1}), c.LinkSetMasterByIndex(port, l.Index),
+			c.LinkSetMTU(port, 900))
 	}))
-	if again := mustLink(t, host, b.Name); again.MAC.String() != b.MAC.String() || again.Index != l.Index {
+	if again := mustLink(t, host, b.Name); again.MAC.String() != b.MAC.String() || again.Index != l.Index || again.MTU != 1400 {
 		t.Errorf("with a port: %+v", again)
 	}
 }
