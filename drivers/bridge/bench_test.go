@@ -12,6 +12,7 @@ import (
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
 )
 
 // BenchmarkEndpointUp is what an endpoint costs above the kernel: namespace, veth into a bridge, addresses and default
@@ -19,19 +20,19 @@ import (
 // measured.
 func BenchmarkEndpointUp(b *testing.B) {
 	d := newDriver(b)
-	n := newTestNetwork(1)
-	must(b, d.ApplyNetwork(b.Context(), n))
+	n := newNetwork(1)
+	rig.Must(b, d.ApplyNetwork(b.Context(), n))
 	b.Run("floor", func(b *testing.B) { benchFloor(b, n) })
 	b.Run("driver", func(b *testing.B) {
 		for b.Loop() {
 			path := filepath.Join(b.TempDir(), "ns")
-			must(b, link.CreateNS(path))
-			ep := endpoint(n, 10, path, "eth0")
+			rig.Must(b, link.CreateNS(path))
+			ep := rig.Endpoint(n, 10, path, "eth0")
 			a, err := d.ApplyEndpoint(b.Context(), ep)
-			must(b, err)
-			must(b, tryConfigure(b.Context(), ep, a))
+			rig.Must(b, err)
+			rig.Must(b, rig.Configure(b.Context(), ep, a))
 			b.StopTimer()
-			must(b, errors.Join(d.RemoveEndpoint(b.Context(), n.ID, ep.ID), link.DeleteNS(path)))
+			rig.Must(b, errors.Join(d.RemoveEndpoint(b.Context(), n.ID, ep.ID), link.DeleteNS(path)))
 			b.StartTimer()
 		}
 	})
@@ -40,37 +41,37 @@ func BenchmarkEndpointUp(b *testing.B) {
 func benchFloor(b *testing.B, n drivers.Network) {
 	b.Helper()
 	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	must(b, err)
+	rig.Must(b, err)
 	defer host.Close()
 	master, err := host.LinkByName(bridgeName(n.ID))
-	must(b, err)
-	ep := endpoint(n, 10, "", "eth0")
+	rig.Must(b, err)
+	ep := rig.Endpoint(n, 10, "", "eth0")
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	home, err := netns.Get()
-	must(b, err)
+	rig.Must(b, err)
 	defer home.Close()
 	for b.Loop() {
 		ns, err := netns.New() // leaves the thread inside
-		must(b, err)
+		rig.Must(b, err)
 		inside, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		must(b, errors.Join(err, netns.Set(home)))
+		rig.Must(b, errors.Join(err, netns.Set(home)))
 		veth := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: "floor0", MTU: n.MTU, Flags: unix.IFF_UP, MasterIndex: master.Attrs().Index},
 			PeerName:  "eth0", PeerHardwareAddr: ep.MAC.HardwareAddr(), PeerNamespace: netlink.NsFd(ns),
 		}
-		must(b, host.LinkAdd(veth))
+		rig.Must(b, host.LinkAdd(veth))
 		l, err := inside.LinkByName("eth0")
-		must(b, err)
+		rig.Must(b, err)
 		for _, p := range ep.Addrs {
-			must(b, inside.AddrAdd(l, addrOf(b, p.String())))
+			rig.Must(b, inside.AddrAdd(l, addrOf(b, p.String())))
 		}
-		must(b, inside.LinkSetUp(l))
+		rig.Must(b, inside.LinkSetUp(l))
 		for _, s := range n.Subnets {
-			must(b, inside.RouteAdd(&netlink.Route{Gw: s.Gateway.AsSlice()}))
+			rig.Must(b, inside.RouteAdd(&netlink.Route{Gw: s.Gateway.AsSlice()}))
 		}
 		b.StopTimer()
-		must(b, errors.Join(host.LinkDel(veth), ns.Close()))
+		rig.Must(b, errors.Join(host.LinkDel(veth), ns.Close()))
 		inside.Close()
 		b.StartTimer()
 	}
@@ -79,7 +80,7 @@ func benchFloor(b *testing.B, n drivers.Network) {
 func addrOf(b *testing.B, text string) *netlink.Addr {
 	b.Helper()
 	a, err := netlink.ParseAddr(text)
-	must(b, err)
+	rig.Must(b, err)
 	a.Flags = unix.IFA_F_NODAD
 	return a
 }

@@ -7,7 +7,8 @@ import (
 	"sync"
 
 	"github.com/libcnm/libcnm/drivers"
-	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/drivers/internal/gate"
+	"github.com/libcnm/libcnm/drivers/internal/veths"
 	"github.com/libcnm/libcnm/iptables"
 )
 
@@ -31,13 +32,13 @@ type Config struct {
 
 // Driver implements drivers.Driver.
 type Driver struct {
-	host     *link.Handle
+	gate     gate.Gate
+	host     veths.Host
 	firewall Firewall
 	log      *slog.Logger
 
 	mu       sync.Mutex // guards the following
 	networks map[drivers.NetworkID]network
-	closed   bool
 }
 
 // New makes a driver. It touches nothing on the host.
@@ -48,15 +49,17 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	host, err := link.Open(nil)
+	host, err := veths.Open(Name)
 	if err != nil {
-		return nil, fmt.Errorf("driver bridge: %w", err)
+		return nil, err
 	}
 	return &Driver{host: host, firewall: cfg.Firewall, log: cfg.Logger, networks: map[drivers.NetworkID]network{}}, nil
 }
 
 // Info implements drivers.Driver.
-func (d *Driver) Info() drivers.Info {
+func (d *Driver) Info() drivers.Info { return info() }
+
+func info() drivers.Info {
 	return drivers.Info{Name: Name, Scope: drivers.ScopeLocal, Addressing: true}
 }
 
@@ -65,7 +68,7 @@ func (d *Driver) Validate(n drivers.Network) error { return validate(n) }
 
 // ApplyNetwork implements drivers.Driver. The firewall comes first: the network is isolated before it can carry anything.
 func (d *Driver) ApplyNetwork(ctx context.Context, n drivers.Network) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
 	nw, err := d.plan(ctx, n)
@@ -84,18 +87,18 @@ func (d *Driver) ApplyNetwork(ctx context.Context, n drivers.Network) error {
 }
 
 func (d *Driver) ensureBridge(ctx context.Context, nw network) error {
-	if err := d.forward(ctx, nw); err != nil {
-		return fmt.Errorf("network %s: %w", nw.id, err)
+	if err := d.host.Forward(ctx, nw.Network); err != nil {
+		return err
 	}
 	if err := d.host.EnsureBridge(ctx, nw.bridge); err != nil {
-		return fmt.Errorf("network %s: %w", nw.id, err)
+		return fmt.Errorf("network %s: %w", nw.ID, err)
 	}
 	return nil
 }
 
 // RemoveNetwork implements drivers.Driver. The firewall goes last, for the same reason for which it comes first.
 func (d *Driver) RemoveNetwork(ctx context.Context, id drivers.NetworkID) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
 	if err := d.removeLinks(ctx, id); err != nil {
@@ -113,7 +116,7 @@ func (d *Driver) RemoveNetwork(ctx context.Context, id drivers.NetworkID) error 
 
 // ApplyEndpoint implements drivers.Driver.
 func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return drivers.Attachment{}, err
 	}
 	d.mu.Lock()
@@ -122,62 +125,28 @@ func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (driver
 	if !known {
 		return drivers.Attachment{}, fmt.Errorf("endpoint %s: network %s has not been applied: %w", ep.ID, ep.Network, drivers.ErrNotFound)
 	}
-	if err := d.ensureEndpoint(ctx, nw, ep); err != nil {
+	if err := d.host.Ensure(ctx, nw.port(ep)); err != nil {
 		return drivers.Attachment{}, err
 	}
-	return nw.attachment(ep), nil
-}
-
-func (d *Driver) ensureEndpoint(ctx context.Context, nw network, ep drivers.Endpoint) error {
-	if err := nw.validateEndpoint(ep); err != nil {
-		return err
-	}
-	ns, err := link.OpenNS(ep.NetNS)
-	if err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
-	}
-	defer ns.Close()
-	if err := d.host.EnsureVeth(ctx, nw.veth(ep, ns)); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
-	}
-	return nil
+	return veths.Attachment(nw.Network, ep, nw.bridge.MTU), nil
 }
 
 // RemoveEndpoint implements drivers.Driver.
 func (d *Driver) RemoveEndpoint(ctx context.Context, n drivers.NetworkID, ep drivers.EndpointID) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
-	if err := d.host.DeleteLink(ctx, vethName(n, ep), endpointMark(n, ep)); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep, err)
-	}
-	return nil
+	return d.host.Remove(ctx, n, ep)
 }
 
 // Close implements drivers.Driver.
 func (d *Driver) Close() error {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
+	d.gate.Close()
 	return d.host.Close()
-}
-
-// ready refuses calls of a closed driver or with an ended context.
-func (d *Driver) ready(ctx context.Context) error {
-	d.mu.Lock()
-	closed := d.closed
-	d.mu.Unlock()
-	if closed {
-		return fmt.Errorf("driver bridge: %w", drivers.ErrClosed)
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("driver bridge: %w", err)
-	}
-	return nil
 }
 
 func (d *Driver) remember(nw network) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.networks[nw.id] = nw
+	d.networks[nw.ID] = nw
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
 )
 
 func TestValidateRefuses(t *testing.T) {
@@ -31,27 +32,27 @@ func TestValidateRefuses(t *testing.T) {
 		"ID":             {func(n *drivers.Network) { n.ID = "a;b" }, "a;b"},
 	}
 	for name, c := range cases {
-		n := newTestNetwork(1)
+		n := newNetwork(1)
 		c.spoil(&n)
 		if err := validate(n); !errors.Is(err, drivers.ErrInvalid) || !strings.Contains(err.Error(), c.names) {
 			t.Errorf("%s: %v, want ErrInvalid that names %q", name, err, c.names)
 		}
 	}
-	n := newTestNetwork(1)
+	n := newNetwork(1)
 	n.MTU, n.Subnets = 68, n.Subnets[:1]
-	must(t, validate(n))
+	rig.Must(t, validate(n))
 	n.Internal, n.Subnets[0].Gateway = true, netip.Addr{}
-	must(t, validate(n))
+	rig.Must(t, validate(n))
 }
 
 func TestEndpointIsCheckedBeforeAnythingIsMade(t *testing.T) {
 	d := newDriver(t)
-	n := newTestNetwork(1)
-	path := newPath(t)
-	if _, err := d.ApplyEndpoint(t.Context(), endpoint(n, 10, path, "eth0")); !errors.Is(err, drivers.ErrNotFound) {
+	n := newNetwork(1)
+	path := rig.NewPath(t)
+	if _, err := d.ApplyEndpoint(t.Context(), rig.Endpoint(n, 10, path, "eth0")); !errors.Is(err, drivers.ErrNotFound) {
 		t.Errorf("network not applied: %v, want ErrNotFound", err)
 	}
-	must(t, d.ApplyNetwork(t.Context(), n))
+	rig.Must(t, d.ApplyNetwork(t.Context(), n))
 	before := dump(t, path)
 	for name, spoil := range map[string]func(*drivers.Endpoint){
 		"no ID":            func(ep *drivers.Endpoint) { ep.ID = "" },
@@ -63,7 +64,7 @@ func TestEndpointIsCheckedBeforeAnythingIsMade(t *testing.T) {
 		"not a namespace":  func(ep *drivers.Endpoint) { ep.NetNS = "/etc/passwd" },
 		"not this kind of": func(ep *drivers.Endpoint) { ep.NetNS = "/proc/self/ns/mnt" },
 	} {
-		ep := endpoint(n, 10, path, "eth0")
+		ep := rig.Endpoint(n, 10, path, "eth0")
 		spoil(&ep)
 		if _, err := d.ApplyEndpoint(t.Context(), ep); !errors.Is(err, drivers.ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", name, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/testutil"
 	"github.com/libcnm/libcnm/internal/testutil/agent"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
 	"github.com/libcnm/libcnm/iptables"
 )
 
@@ -52,7 +53,7 @@ func (c *controller) join(ctx context.Context, ep drivers.Endpoint) (drivers.Att
 	if err != nil {
 		return drivers.Attachment{}, err
 	}
-	return a, configure(ctx, ep, a)
+	return a, rig.Configure(ctx, ep, a)
 }
 
 type peersOf struct {

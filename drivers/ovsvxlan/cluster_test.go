@@ -9,6 +9,7 @@ import (
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/testutil"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
 )
 
 // cluster is a number of hosts with a controller each. The test plays the store: it tells every host of the others'
@@ -43,7 +44,7 @@ func (c *cluster) call(t *testing.T, host int, method string, params any) {
 }
 
 // join brings an endpoint up on a host; number is its host part in every subnet. It tells nobody.
-func (c *cluster) join(t *testing.T, host int, n drivers.Network, number int) box {
+func (c *cluster) join(t *testing.T, host int, n drivers.Network, number int) rig.Box {
 	t.Helper()
 	s := c.states[host][n.ID]
 	if s == nil {
@@ -51,15 +52,11 @@ func (c *cluster) join(t *testing.T, host int, n drivers.Network, number int) bo
 		c.states[host][n.ID] = s
 		c.call(t, host, "network", n)
 	}
-	ep := endpoint(n, number, fmt.Sprintf("/run/netns/net%d-%d", n.VNI, number))
+	ep := rig.Endpoint(n, number, fmt.Sprintf("/run/netns/net%d-%d", n.VNI, number), "eth0")
 	c.call(t, host, "join", ep)
 	s.Endpoints = append(s.Endpoints, ep)
 	c.sandboxes[host] = append(c.sandboxes[host], ep.NetNS)
-	b := box{NS: c.Hosts[host].OpenNS(t, ep.NetNS), ep: ep}
-	for _, p := range ep.Addrs {
-		b.addrs = append(b.addrs, p.Addr())
-	}
-	return b
+	return rig.NewBox(c.Hosts[host].OpenNS(t, ep.NetNS), ep)
 }
 
 // tell makes every host know the others' endpoints, and waits until tunnels can be used at once.
@@ -113,39 +110,9 @@ func (c *cluster) want(host int) []drivers.NetworkState {
 	return out
 }
 
-func reach(t *testing.T, from *testutil.NS, to ...netip.Addr) {
+func exchange(t *testing.T, from, to rig.Box) {
 	t.Helper()
-	for _, a := range to {
-		if _, err := testutil.Ping(t.Context(), from, a); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// noReach pings all addresses at the same time, because each takes its whole time-out.
-func noReach(t *testing.T, from *testutil.NS, to ...netip.Addr) {
-	t.Helper()
-	answers := make(chan error, len(to))
-	for _, a := range to {
-		go func() {
-			_, err := testutil.Ping(t.Context(), from, a)
-			if err == nil {
-				answers <- fmt.Errorf("%s reaches %s, and must not", from.Name, a)
-				return
-			}
-			answers <- nil
-		}()
-	}
-	for range to {
-		if err := <-answers; err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func exchange(t *testing.T, from, to box) {
-	t.Helper()
-	for _, a := range to.addrs {
+	for _, a := range to.Addrs {
 		if err := testutil.TryTCP(t.Context(), from.NS, testutil.StartEcho(t, to.NS, netip.AddrPortFrom(a, 0))); err != nil {
 			t.Error(err)
 		}
@@ -166,10 +133,10 @@ func TestAcrossHosts(t *testing.T) {
 			c.tell(t)
 			check := func() {
 				t.Helper()
-				reach(t, b1.NS, b2.addrs...)
-				reach(t, g2.NS, g1.addrs...)
-				noReach(t, b1.NS, append(g2.addrs, g1.addrs...)...)
-				noReach(t, g2.NS, append(b1.addrs, b2.addrs...)...)
+				rig.Reach(t, b1.NS, b2.Addrs...)
+				rig.Reach(t, g2.NS, g1.Addrs...)
+				rig.NoReach(t, b1.NS, append(g2.Addrs, g1.Addrs...)...)
+				rig.NoReach(t, g2.NS, append(b1.Addrs, b2.Addrs...)...)
 			}
 			check()
 			exchange(t, b1, b2)
@@ -178,7 +145,7 @@ func TestAcrossHosts(t *testing.T) {
 			if v6 {
 				mtu = 1430
 			}
-			for _, a := range b2.addrs {
+			for _, a := range b2.Addrs {
 				if _, err := testutil.PingSize(t.Context(), b1.NS, a, mtu); err != nil {
 					t.Errorf("a packet of %d bytes: %v", mtu, err)
 				}
@@ -208,15 +175,15 @@ func TestEgress(t *testing.T) {
 	a, b, i := c.join(t, 0, inside, 2), c.join(t, 0, small, 2), c.join(t, 0, internal, 2)
 	outside := []netip.Addr{c.Outside4, c.Outside6}
 	host := c.Hosts[0]
-	for _, from := range []box{a, b} {
-		reach(t, from.NS, append(outside, addrOf(inside.Subnets[0], 1), addrOf(inside.Subnets[1], 1))...)
+	for _, from := range []rig.Box{a, b} {
+		rig.Reach(t, from.NS, append(outside, rig.Addr(inside.Subnets[0], 1), rig.Addr(inside.Subnets[1], 1))...)
 		for _, to := range outside {
 			if err := testutil.TryTCP(t.Context(), from.NS, testutil.StartEcho(t, c.Outside, netip.AddrPortFrom(to, 0))); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	noReach(t, i.NS, outside...)
+	rig.NoReach(t, i.NS, outside...)
 	for _, to := range outside {
 		if rate, err := testutil.Transfer(t.Context(), b.NS, c.Outside, to, 100*time.Millisecond); err != nil || rate.Bytes == 0 {
 			t.Errorf("transfer out of the network with the small MTU: %v, %v", rate, err)
@@ -224,9 +191,9 @@ func TestEgress(t *testing.T) {
 	}
 	// The host sees transit addresses only, and cannot open anything to them; nor can another network.
 	transit := []netip.Addr{DefaultTransit4.Addr().Next().Next(), DefaultTransit6.Addr().Next().Next()}
-	noReach(t, host.NS, append(transit, a.addrs...)...)
-	noReach(t, b.NS, append(transit, DefaultTransit4.Addr().Next(), DefaultTransit6.Addr().Next())...)
-	if routes := host.Run(t, "ip", "route") + host.Run(t, "ip", "-6", "route"); strings.Contains(routes, "10.1.0.0") || strings.Contains(routes, "fd01:") {
+	rig.NoReach(t, host.NS, append(transit, a.Addrs...)...)
+	rig.NoReach(t, b.NS, append(transit, DefaultTransit4.Addr().Next(), DefaultTransit6.Addr().Next())...)
+	if routes := host.Run(t, "ip", "route") + host.Run(t, "ip", "-6", "route"); strings.Contains(routes, "10.1.0.0") || strings.Contains(routes, "fd00:1:") {
 		t.Errorf("the host has a route into a network:\n%s", routes)
 	} else if strings.Count(routes, "mtu 1300") != 2 {
 		t.Errorf("routes do not hold the small MTU of both families:\n%s", routes)
@@ -237,7 +204,7 @@ func TestEgress(t *testing.T) {
 	if err := host.Call(t.Context(), "check", c.want(0), &drift); err != nil || len(drift) == 0 {
 		t.Errorf("check of a flushed firewall: %v, %v", drift, err)
 	}
-	noReach(t, a.NS, outside...)
+	rig.NoReach(t, a.NS, outside...)
 	c.call(t, 0, "sync", c.want(0))
 	testutil.Eventually(t, 5*time.Second, func() error {
 		_, err := testutil.Ping(t.Context(), a.NS, c.Outside4)
@@ -252,10 +219,10 @@ func TestControllerRestart(t *testing.T) {
 	n := overlay(1)
 	a, b := c.join(t, 0, n, 2), c.join(t, 1, n, 3)
 	c.tell(t)
-	reach(t, a.NS, b.addrs...)
+	rig.Reach(t, a.NS, b.Addrs...)
 	pingers := []*testutil.Pinger{
-		testutil.StartPinger(t, a.NS, b.addrs[0], 10*time.Millisecond),
-		testutil.StartPinger(t, a.NS, b.addrs[1], 10*time.Millisecond),
+		testutil.StartPinger(t, a.NS, b.Addrs[0], 10*time.Millisecond),
+		testutil.StartPinger(t, a.NS, b.Addrs[1], 10*time.Millisecond),
 		testutil.StartPinger(t, a.NS, c.Outside4, 10*time.Millisecond),
 	}
 	c.Hosts[0].Restart(t)

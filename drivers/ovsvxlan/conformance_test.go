@@ -2,16 +2,15 @@ package ovsvxlan
 
 import (
 	"net/netip"
-	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/drivers/drivertest"
+	"github.com/libcnm/libcnm/drivers/internal/veths"
 	"github.com/libcnm/libcnm/internal/link"
-	"github.com/libcnm/libcnm/internal/testutil"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
 )
 
 func TestConformance(t *testing.T) {
@@ -26,16 +25,16 @@ func TestConformance(t *testing.T) {
 		return drivertest.Host{
 			Open: func() (drivers.Driver, error) {
 				if last != nil {
-					must(tb, last.Close()) // a process that has died no longer listens to the switch
+					rig.Must(tb, last.Close()) // a process that has died no longer listens to the switch
 				}
 				d, err := n.open(tb)
 				last = d
 				return d, err
 			},
 			NewSandbox: func() drivertest.Sandbox {
-				path := newPath(tb)
+				path := rig.NewPath(tb)
 				sandboxes = append(sandboxes, path)
-				return drivertest.Sandbox{NetNS: path, Delete: func() { must(tb, link.DeleteNS(path)) }}
+				return drivertest.Sandbox{NetNS: path, Delete: func() { rig.Must(tb, link.DeleteNS(path)) }}
 			},
 			Dump:      func() string { return n.dump(tb, sandboxes...) },
 			Bystander: func() func() string { return n.bystander(tb) },
@@ -44,64 +43,36 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// bystander puts what looks like ours on the host, without the mark: a veth, a port on another bridge, and a rule.
+// bystander adds to what looks like ours a port on another bridge.
 func (n *node) bystander(tb testing.TB) func() string {
 	tb.Helper()
-	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "cnmv000000000"}, PeerName: "cnmv000000001"}
-	must(tb, netlink.LinkAdd(pair))
-	for _, name := range []string{"cnmv000000000", "cnmv000000001"} {
-		l, err := netlink.LinkByName(name)
-		must(tb, err)
-		must(tb, netlink.LinkSetAlias(l, "bystander"))
-	}
+	links := rig.Bystander(tb)
 	n.vsctl(tb, "add-port", "br-phy", "other0", "--", "set", "interface", "other0", "type=internal", "external_ids:libcnm-like=yes")
-	rule := strings.Fields("FORWARD -i cnmb000000000 -m comment --comment bystander -j ACCEPT")
-	must(tb, exec.Command("iptables", append([]string{"-A"}, rule...)...).Run())
-	tb.Cleanup(func() {
-		must(tb, netlink.LinkDel(pair))
-		n.vsctl(tb, "del-port", "br-phy", "other0")
-		must(tb, exec.Command("iptables", append([]string{"-D"}, rule...)...).Run())
-	})
+	tb.Cleanup(func() { n.vsctl(tb, "del-port", "br-phy", "other0") })
 	return func() string {
-		out, err := exec.Command("sh", "-c", "ip -o link | grep cnm.0000; iptables-save | grep bystander").Output()
-		must(tb, err)
-		return string(out) + n.vsctl(tb, "--columns=name,external_ids,ofport", "list", "interface", "other0") + n.vsctl(tb, "list-ports", "br-phy")
+		return links() + n.vsctl(tb, "--columns=name,external_ids,ofport", "list", "interface", "other0") + n.vsctl(tb, "list-ports", "br-phy")
 	}
 }
 
 func (n *node) damages(tb testing.TB) []drivertest.Damage {
 	tb.Helper()
-	onLink := func(name string, do func(l netlink.Link) error) {
-		l, err := netlink.LinkByName(name)
-		must(tb, err)
-		must(tb, do(l))
+	veth := func(s drivers.NetworkState) string { return veths.Name(s.Network.ID, s.Endpoints[0].ID) }
+	onLink := func(name string, do func(netlink.Link) error) func(drivers.NetworkState) {
+		return func(drivers.NetworkState) { rig.OnLink(tb, name, do) }
 	}
-	veth := func(s drivers.NetworkState) string { return vethName(s.Network.ID, s.Endpoints[0].ID) }
 	mgmt := n.ovs.RunDir() + "/cnm-int.mgmt"
-	return []drivertest.Damage{
-		{Name: "bridge deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-br", "cnm-int") }},
-		{Name: "port deleted", Break: func(s drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", veth(s)) }},
-		{Name: "tunnel deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", "cnm-int-vxlan") }},
-		{Name: "flows deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-flows", mgmt) }},
-		{Name: "groups deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-groups", mgmt) }},
-		{Name: "veth deleted", Break: func(s drivers.NetworkState) { onLink(veth(s), netlink.LinkDel) }},
-		{Name: "veth down", Break: func(s drivers.NetworkState) { onLink(veth(s), netlink.LinkSetDown) }},
-		{Name: "veth out of the sink", Break: func(s drivers.NetworkState) { onLink(veth(s), netlink.LinkSetNoMaster) }},
-		{Name: "sink up", Break: func(drivers.NetworkState) { onLink(sinkName, netlink.LinkSetUp) }},
-		{Name: "gateway deleted", Break: func(drivers.NetworkState) { onLink(gatewayHost, netlink.LinkDel) }},
-		{Name: "gateway without its IPv4 address", Break: func(drivers.NetworkState) {
-			onLink(gatewayHost, func(l netlink.Link) error {
-				addr, err := netlink.ParseAddr(netip.PrefixFrom(DefaultTransit4.Addr().Next(), 18).String())
-				must(tb, err)
-				return netlink.AddrDel(l, addr)
-			})
-		}},
-		{Name: "sandbox interface deleted", Break: func(s drivers.NetworkState) {
-			must(tb, testutil.OpenNS(tb, s.Endpoints[0].NetNS).Do(func() error {
-				l, err := netlink.LinkByName(s.Endpoints[0].Interface)
-				must(tb, err)
-				return netlink.LinkDel(l)
-			}))
-		}},
-	}
+	return append(rig.VethDamage(tb, veth),
+		drivertest.Damage{Name: "bridge deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-br", "cnm-int") }},
+		drivertest.Damage{Name: "port deleted", Break: func(s drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", veth(s)) }},
+		drivertest.Damage{Name: "tunnel deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", "cnm-int-vxlan") }},
+		drivertest.Damage{Name: "flows deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-flows", mgmt) }},
+		drivertest.Damage{Name: "groups deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-groups", mgmt) }},
+		drivertest.Damage{Name: "sink up", Break: onLink(sinkName, netlink.LinkSetUp)},
+		drivertest.Damage{Name: "gateway deleted", Break: onLink(gatewayHost, netlink.LinkDel)},
+		drivertest.Damage{Name: "gateway without its IPv4 address", Break: onLink(gatewayHost, func(l netlink.Link) error {
+			addr, err := netlink.ParseAddr(netip.PrefixFrom(DefaultTransit4.Addr().Next(), 18).String())
+			rig.Must(tb, err)
+			return netlink.AddrDel(l, addr)
+		})},
+	)
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/drivers/internal/gate"
+	"github.com/libcnm/libcnm/drivers/internal/veths"
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/iptables"
 	"github.com/libcnm/libcnm/ovsvxlan"
@@ -46,8 +48,9 @@ var (
 
 // Driver implements drivers.Driver, drivers.PeerApplier and drivers.Notifier.
 type Driver struct {
+	gate gate.Gate
 	cfg  Config
-	host *link.Handle
+	host veths.Host
 	log  *slog.Logger
 
 	// node is held by whoever makes or removes what all networks share. A channel, because waiting for it must end
@@ -58,7 +61,6 @@ type Driver struct {
 	engine   *ovsvxlan.Switch
 	networks map[drivers.NetworkID]network
 	reported map[drivers.NetworkID]string // MTU mismatches that were logged
-	closed   bool
 
 	events     chan string
 	forwarding sync.WaitGroup
@@ -84,9 +86,9 @@ func New(cfg Config) (*Driver, error) {
 	if !cfg.Transit6.IsValid() {
 		cfg.Transit6 = DefaultTransit6
 	}
-	host, err := link.Open(nil)
+	host, err := veths.Open(Name)
 	if err != nil {
-		return nil, fmt.Errorf("driver %s: %w", Name, err)
+		return nil, err
 	}
 	return &Driver{
 		cfg: cfg, host: host, log: cfg.Logger,
@@ -98,7 +100,9 @@ func New(cfg Config) (*Driver, error) {
 }
 
 // Info implements drivers.Driver.
-func (d *Driver) Info() drivers.Info {
+func (d *Driver) Info() drivers.Info { return info() }
+
+func info() drivers.Info {
 	return drivers.Info{Name: Name, Scope: drivers.ScopeCluster, Addressing: true, VNI: true, Overlap: true}
 }
 
@@ -110,7 +114,7 @@ func (d *Driver) Events() <-chan string { return d.events }
 
 // ApplyNetwork implements drivers.Driver. The firewall comes first: nothing may come up without it.
 func (d *Driver) ApplyNetwork(ctx context.Context, n drivers.Network) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
 	engine, err := d.open(ctx)
@@ -141,7 +145,7 @@ func (d *Driver) ApplyNetwork(ctx context.Context, n drivers.Network) error {
 
 // RemoveNetwork implements drivers.Driver.
 func (d *Driver) RemoveNetwork(ctx context.Context, id drivers.NetworkID) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
 	engine, err := d.reach(ctx)
@@ -165,7 +169,7 @@ func (d *Driver) RemoveNetwork(ctx context.Context, id drivers.NetworkID) error 
 
 // ApplyEndpoint implements drivers.Driver.
 func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return drivers.Attachment{}, err
 	}
 	d.mu.Lock()
@@ -175,34 +179,19 @@ func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (driver
 	if !known {
 		return drivers.Attachment{}, fmt.Errorf("endpoint %s: network %s has not been applied: %w", ep.ID, ep.Network, drivers.ErrNotFound)
 	}
-	if err := d.ensureVeth(ctx, nw, ep); err != nil {
+	if err := d.host.Ensure(ctx, d.port(nw, ep)); err != nil {
 		return drivers.Attachment{}, err
 	}
 	if err := engine.ApplyEndpoint(ctx, toEndpoint(ep)); err != nil {
 		return drivers.Attachment{}, err
 	}
-	return nw.attachment(ep), nil
-}
-
-func (d *Driver) ensureVeth(ctx context.Context, nw network, ep drivers.Endpoint) error {
-	if err := nw.validateEndpoint(ep); err != nil {
-		return err
-	}
-	ns, err := link.OpenNS(ep.NetNS)
-	if err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
-	}
-	defer ns.Close()
-	if err := d.host.EnsureVeth(ctx, d.veth(nw, ep, ns)); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep.ID, err)
-	}
-	return nil
+	return veths.Attachment(nw.Network, ep, nw.mtu), nil
 }
 
 // RemoveEndpoint implements drivers.Driver. Flows go before the interface, so that nothing is sent to its port's next
 // owner.
 func (d *Driver) RemoveEndpoint(ctx context.Context, n drivers.NetworkID, ep drivers.EndpointID) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
 	engine, err := d.reach(ctx)
@@ -214,15 +203,12 @@ func (d *Driver) RemoveEndpoint(ctx context.Context, n drivers.NetworkID, ep dri
 			return err
 		}
 	}
-	if err := d.host.DeleteLink(ctx, vethName(n, ep), endpointMark(n, ep)); err != nil {
-		return fmt.Errorf("endpoint %s: %w", ep, err)
-	}
-	return nil
+	return d.host.Remove(ctx, n, ep)
 }
 
 // ApplyPeers implements drivers.PeerApplier.
 func (d *Driver) ApplyPeers(ctx context.Context, n drivers.NetworkID, u drivers.PeerUpdate) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -261,33 +247,18 @@ func (d *Driver) report(ctx context.Context, nw network, members []drivers.Membe
 
 // Close implements drivers.Driver.
 func (d *Driver) Close() error {
-	d.mu.Lock()
-	closed, engine := d.closed, d.engine
-	d.closed = true
-	d.mu.Unlock()
-	if closed {
+	if !d.gate.Close() {
 		return nil
 	}
+	d.mu.Lock()
+	engine := d.engine
+	d.mu.Unlock()
 	if engine != nil {
 		engine.Close()
 	}
 	d.forwarding.Wait()
 	close(d.events)
 	return d.host.Close()
-}
-
-// ready refuses calls of a closed driver or with an ended context.
-func (d *Driver) ready(ctx context.Context) error {
-	d.mu.Lock()
-	closed := d.closed
-	d.mu.Unlock()
-	if closed {
-		return fmt.Errorf("driver %s: %w", Name, drivers.ErrClosed)
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("driver %s: %w", Name, err)
-	}
-	return nil
 }
 
 func (d *Driver) usesNetdev() bool {

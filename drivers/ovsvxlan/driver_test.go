@@ -14,7 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/drivers/internal/veths"
 	"github.com/libcnm/libcnm/internal/testutil"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
 )
 
 func wantErr(t *testing.T, err, class error, parts ...string) {
@@ -36,23 +38,23 @@ func TestWithoutOVS(t *testing.T) {
 	vtep := netip.MustParseAddr("192.0.2.9")
 	home.AddAddr(t, "lo", netip.PrefixFrom(vtep, 32))
 	d, err := New(Config{VTEP: vtep, OVSDB: "unix:/run/nowhere/db.sock", Firewall: new(fakeFirewall)})
-	must(t, err)
+	rig.Must(t, err)
 	start := time.Now()
 	wantErr(t, d.ApplyNetwork(t.Context(), overlay(1)), drivers.ErrUnavailable, "unix:/run/nowhere/db.sock")
 	wantErr(t, d.Sync(t.Context(), []drivers.NetworkState{{Network: overlay(1)}}), drivers.ErrUnavailable, "unix:/run/nowhere/db.sock")
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("it took %v to say so", took)
 	}
-	must(t, d.Sync(t.Context(), nil))
-	must(t, d.RemoveNetwork(t.Context(), overlay(1).ID))
-	must(t, d.RemoveEndpoint(t.Context(), overlay(1).ID, "x"))
+	rig.Must(t, d.Sync(t.Context(), nil))
+	rig.Must(t, d.RemoveNetwork(t.Context(), overlay(1).ID))
+	rig.Must(t, d.RemoveEndpoint(t.Context(), overlay(1).ID, "x"))
 	if drift, err := d.Check(t.Context(), nil); err != nil || len(drift) > 0 {
 		t.Errorf("check of nothing: %v, %v", drift, err)
 	}
 	if drift, err := d.Check(t.Context(), []drivers.NetworkState{{Network: overlay(1)}}); err != nil || len(drift) == 0 {
 		t.Errorf("check of a network: %v, %v", drift, err)
 	}
-	must(t, d.Close())
+	rig.Must(t, d.Close())
 }
 
 func TestNewChecksItsConfig(t *testing.T) {
@@ -74,19 +76,19 @@ func TestMTU(t *testing.T) {
 	if after := n.dump(t); after != before {
 		t.Errorf("a refused network left\n%s", after)
 	}
-	must(t, d.ApplyNetwork(t.Context(), overlay(1)))
+	rig.Must(t, d.ApplyNetwork(t.Context(), overlay(1)))
 	b := join(t, d, overlay(1), 2)
-	if _, err := testutil.PingSize(t.Context(), b.NS, addrOf(overlay(1).Subnets[0], 1), 1450); err != nil {
+	if _, err := testutil.PingSize(t.Context(), b.NS, rig.Addr(overlay(1).Subnets[0], 1), 1450); err != nil {
 		t.Error(err)
 	}
-	s := drivers.NetworkState{Network: overlay(1), Endpoints: []drivers.Endpoint{b.ep}, Members: []drivers.Member{
+	s := drivers.NetworkState{Network: overlay(1), Endpoints: []drivers.Endpoint{b.Endpoint}, Members: []drivers.Member{
 		{Node: "same", VTEP: netip.MustParseAddr("192.0.2.2"), MTU: 1500},
 		{Node: "unknown", VTEP: netip.MustParseAddr("192.0.2.3")},
 		{Node: "smaller", VTEP: netip.MustParseAddr("192.0.2.4"), MTU: 1400},
 	}}
-	must(t, d.Sync(t.Context(), []drivers.NetworkState{s}))
+	rig.Must(t, d.Sync(t.Context(), []drivers.NetworkState{s}))
 	drift, err := d.Check(t.Context(), []drivers.NetworkState{s})
-	must(t, err)
+	rig.Must(t, err)
 	if len(drift) != 1 || drift[0].Object != "MTU of node smaller" || drift[0].Want != "1450" || drift[0].Have != "1350" {
 		t.Errorf("mismatch reported as %v", drift)
 	}
@@ -97,13 +99,13 @@ func TestMTU(t *testing.T) {
 func TestHostHearsNothing(t *testing.T) {
 	n := newNode(t)
 	d := n.newDriver(t)
-	must(t, d.ApplyNetwork(t.Context(), overlay(1)))
+	rig.Must(t, d.ApplyNetwork(t.Context(), overlay(1)))
 	b := join(t, d, overlay(1), 2)
 	hostAddr := netip.MustParseAddr("198.51.100.7")
 	testutil.HomeNS(t).AddAddr(t, "lo", netip.PrefixFrom(hostAddr, 32))
 	heard := make(chan string, 64)
 	conn, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp4", "0.0.0.0:9")
-	must(t, err)
+	rig.Must(t, err)
 	go func() {
 		defer close(heard)
 		buf := make([]byte, 256)
@@ -120,22 +122,22 @@ func TestHostHearsNothing(t *testing.T) {
 		macs = append(macs, net.HardwareAddr{0x01, 0x80, 0xc2, 0, 0, byte(last)})
 	}
 	macs = append(macs, net.HardwareAddr{255, 255, 255, 255, 255, 255})
-	for _, name := range []string{"br-phy", gatewayHost, gatewayPort, sinkName, vethName(b.ep.Network, b.ep.ID), "lo"} {
+	for _, name := range []string{"br-phy", gatewayHost, gatewayPort, sinkName, veths.Name(b.Endpoint.Network, b.Endpoint.ID), "lo"} {
 		if i, err := net.InterfaceByName(name); err == nil && len(i.HardwareAddr) == 6 {
 			macs = append(macs, i.HardwareAddr)
 		}
 	}
-	must(t, b.Do(func() error { return sendAll(macs, b.ep.MAC, b.addrs[0], hostAddr) }))
-	reach(t, b.NS, addrOf(overlay(1).Subnets[0], 1)) // the frames before are through
+	rig.Must(t, b.Do(func() error { return sendAll(macs, b.Endpoint.MAC, b.Addrs[0], hostAddr) }))
+	rig.Reach(t, b.NS, rig.Addr(overlay(1).Subnets[0], 1)) // the frames before are through
 	// The socket hears what is really sent to it, so that its silence says something.
 	probe, err := net.Dial("udp4", netip.AddrPortFrom(hostAddr, 9).String())
-	must(t, err)
+	rig.Must(t, err)
 	_, err = probe.Write([]byte("probe"))
-	must(t, errors.Join(err, probe.Close()))
+	rig.Must(t, errors.Join(err, probe.Close()))
 	if got := <-heard; !strings.Contains(got, `"probe"`) {
 		t.Errorf("the host heard %s", got)
 	}
-	must(t, conn.Close())
+	rig.Must(t, conn.Close())
 	for got := range heard {
 		t.Errorf("the host heard %s", got)
 	}
@@ -185,11 +187,11 @@ func headerChecksum(b []byte) uint16 {
 func TestCloseLeavesTraffic(t *testing.T) {
 	n := newNode(t)
 	d, err := n.open(t)
-	must(t, err)
-	must(t, d.ApplyNetwork(t.Context(), overlay(1)))
+	rig.Must(t, err)
+	rig.Must(t, d.ApplyNetwork(t.Context(), overlay(1)))
 	a, b := join(t, d, overlay(1), 2), join(t, d, overlay(1), 3)
-	must(t, d.Close())
-	reach(t, a.NS, b.addrs...)
+	rig.Must(t, d.Close())
+	rig.Reach(t, a.NS, b.Addrs...)
 	next := n.newDriver(t)
-	must(t, next.Sync(context.WithoutCancel(t.Context()), nil))
+	rig.Must(t, next.Sync(context.WithoutCancel(t.Context()), nil))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/libcnm/libcnm/drivers"
-	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/ovsvxlan"
 )
 
@@ -45,7 +44,7 @@ func (d *Driver) open(ctx context.Context) (*ovsvxlan.Switch, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
+	if d.gate.Closed() {
 		engine.Close()
 		return nil, fmt.Errorf("driver %s: %w", Name, drivers.ErrClosed)
 	}
@@ -71,7 +70,7 @@ func (d *Driver) reach(ctx context.Context) (*ovsvxlan.Switch, error) {
 	if !errors.Is(err, drivers.ErrUnavailable) || ctx.Err() != nil {
 		return engine, err
 	}
-	owned, ownedErr := d.host.Owned(ctx, link.DriverMark(Name))
+	owned, ownedErr := d.host.Links(ctx)
 	if ownedErr != nil {
 		return nil, errors.Join(err, ownedErr)
 	}

@@ -2,13 +2,10 @@ package ovsvxlan
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/link"
@@ -105,9 +102,12 @@ func (d *Driver) ensureNode(ctx context.Context, fits int) error {
 	if err := d.ensureLinks(ctx, fits); err != nil {
 		return err
 	}
-	for _, key := range d.forwardingKeys() {
-		if err := d.host.SetSysctl(ctx, key, "1"); err != nil {
-			return fmt.Errorf("enable forwarding: %w", err)
+	d.mu.Lock()
+	networks := maps.Clone(d.networks)
+	d.mu.Unlock()
+	for _, nw := range networks {
+		if err := d.host.Forward(ctx, nw.Network); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -115,7 +115,7 @@ func (d *Driver) ensureNode(ctx context.Context, fits int) error {
 
 func (d *Driver) ensureLinks(ctx context.Context, fits int) error {
 	if d.usesNetdev() {
-		if err := d.host.EnsureBridge(ctx, sink()); err != nil {
+		if err := d.host.EnsureBridge(ctx, d.sink()); err != nil {
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func (d *Driver) removeNode(ctx context.Context) error {
 
 func (d *Driver) gateway(fits int) link.Veth {
 	v := link.Veth{
-		Name: gatewayPort, Alias: nodeMark("gateway"), MTU: fits, DisableIPv6: true,
+		Name: gatewayPort, Alias: d.host.NodeMark("gateway"), MTU: fits, DisableIPv6: true,
 		Peer: link.VethPeer{Name: gatewayHost, MAC: gatewayHostMAC[:]},
 	}
 	if d.usesNetdev() {
@@ -185,61 +185,14 @@ func (d *Driver) routes(fits int) []link.Route {
 	return routes
 }
 
-// forwardingKeys are the sysctls without which networks that are not internal have no egress.
-func (d *Driver) forwardingKeys() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	keys := map[string]struct{}{}
-	for _, nw := range d.networks {
-		for _, s := range nw.Subnets {
-			switch {
-			case nw.Internal:
-			case s.Prefix.Addr().Is4():
-				keys["net.ipv4.ip_forward"] = struct{}{}
-			default:
-				keys["net.ipv6.conf.all.forwarding"] = struct{}{}
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(keys))
-}
-
 // removeLinks removes the driver's links that match.
 func (d *Driver) removeLinks(ctx context.Context, match func(link.Owner) bool) error {
-	owned, err := d.host.Owned(ctx, link.DriverMark(Name))
+	links, err := d.host.Links(ctx)
 	if err != nil {
 		return err
 	}
-	return d.deleteLinks(ctx, slices.DeleteFunc(owned, func(l link.Link) bool {
+	return d.host.Delete(ctx, slices.DeleteFunc(links, func(l link.Link) bool {
 		o, _ := link.ParseOwner(l.Alias)
 		return !match(o)
 	}))
-}
-
-// deleteLinks deletes links that Owned returned.
-func (d *Driver) deleteLinks(ctx context.Context, links []link.Link) error {
-	return each(links, func(l link.Link) error {
-		mark := l.Alias
-		if mark == "" {
-			mark = link.DriverMark(Name) // it did not get as far as an alias
-		}
-		return d.host.DeleteLink(ctx, l.Name, mark)
-	})
-}
-
-// parallel bounds the links that are worked on at once. Most of the time of each is spent waiting in the kernel.
-const parallel = 8
-
-// each calls fn for all items, several at a time, and joins the errors.
-func each[T any](items []T, fn func(T) error) error {
-	errs := make([]error, len(items))
-	var group errgroup.Group
-	group.SetLimit(parallel)
-	for i, item := range items {
-		group.Go(func() error {
-			errs[i] = fn(item)
-			return nil
-		})
-	}
-	return errors.Join(append(errs, group.Wait())...)
 }

@@ -3,10 +3,8 @@ package ovsvxlan
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/netip"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,18 +13,10 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/libcnm/libcnm/drivers"
-	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/testutil"
-	"github.com/libcnm/libcnm/iptables"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
 	"github.com/libcnm/libcnm/ovsvxlan"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // node is a host in the test's own namespace: Open vSwitch on the netdev datapath, the VTEP address on br-phy.
 type node struct {
@@ -43,17 +33,9 @@ func newNode(t testing.TB) *node {
 	home := testutil.HomeNS(t)
 	home.AddAddr(t, "br-phy", netip.PrefixFrom(n.vtep, 24))
 	home.LinkUp(t, "br-phy")
-	n.fw = newFirewall(t)
-	n.rules = func() []string { return dumpRules(t) }
+	n.fw = rig.NewFirewall(t)
+	n.rules = func() []string { return rig.DumpRules(t) }
 	return n
-}
-
-func newFirewall(t testing.TB) *iptables.Firewall {
-	t.Helper()
-	fw, err := iptables.New(iptables.Config{})
-	must(t, err)
-	t.Cleanup(func() { must(t, fw.Close()) })
-	return fw
 }
 
 // run runs a program to its end, also in clean-ups, when the test's context is over.
@@ -86,10 +68,10 @@ func (n *node) open(t testing.TB) (*Driver, error) {
 func (n *node) newDriver(t testing.TB) *Driver {
 	t.Helper()
 	d, err := n.open(t)
-	must(t, err)
+	rig.Must(t, err)
 	t.Cleanup(func() {
-		must(t, d.Sync(context.WithoutCancel(t.Context()), nil))
-		must(t, d.Close())
+		rig.Must(t, d.Sync(context.WithoutCancel(t.Context()), nil))
+		rig.Must(t, d.Close())
 		if left := n.dump(t); left != "" {
 			t.Errorf("left on the host:\n%s", left)
 		}
@@ -97,179 +79,37 @@ func (n *node) newDriver(t testing.TB) *Driver {
 	return d
 }
 
-func id(n int) string { return fmt.Sprintf("%032x", n) }
-
 // overlay is number n, always with the same two subnets: networks may overlap.
 func overlay(n int) drivers.Network {
-	return drivers.Network{
-		ID: drivers.NetworkID(id(n)), Name: fmt.Sprint("net", n), VNI: uint32(n),
-		Subnets: []drivers.Subnet{
-			{Prefix: netip.MustParsePrefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.1.0.1")},
-			{Prefix: netip.MustParsePrefix("fd01::/64"), Gateway: netip.MustParseAddr("fd01::1")},
-		},
-	}
+	nw := rig.Network(n)
+	nw.VNI, nw.Subnets = uint32(n), rig.Subnets(1)
+	return nw
 }
 
-// box is a sandbox, configured as the controller does it.
-type box struct {
-	*testutil.NS
-	ep    drivers.Endpoint
-	addrs []netip.Addr // IPv4, IPv6
-}
-
-func newPath(t testing.TB) string {
+// join brings an endpoint of a network up in a sandbox of its own.
+func join(t testing.TB, d *Driver, n drivers.Network, host int) rig.Box {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "ns")
-	must(t, link.CreateNS(path))
-	t.Cleanup(func() { must(t, link.DeleteNS(path)) })
-	return path
-}
-
-func endpoint(n drivers.Network, host int, path string) drivers.Endpoint {
-	ep := drivers.Endpoint{
-		ID: drivers.EndpointID(id(1000*host + int(n.VNI))), Network: n.ID, NetNS: path, Interface: "eth0",
-		MAC: drivers.MAC{2, 0x42, 0, 0, byte(host >> 8), byte(host)},
-	}
-	for _, s := range n.Subnets {
-		ep.Addrs = append(ep.Addrs, netip.PrefixFrom(addrOf(s, host), s.Prefix.Bits()))
-	}
-	return ep
-}
-
-func addrOf(s drivers.Subnet, host int) netip.Addr {
-	raw := s.Prefix.Addr().AsSlice()
-	raw[len(raw)-1] = byte(host)
-	a, _ := netip.AddrFromSlice(raw) // always 4 or 16 bytes
-	return a
-}
-
-// join does what the controller does for Join.
-func join(t testing.TB, d *Driver, n drivers.Network, host int) box {
-	t.Helper()
-	ep := endpoint(n, host, newPath(t))
-	a, err := d.ApplyEndpoint(t.Context(), ep)
-	must(t, err)
-	must(t, configure(t.Context(), ep, a))
-	b := box{NS: testutil.OpenNS(t, ep.NetNS), ep: ep}
-	b.Name = fmt.Sprintf("net%d/host%d", n.VNI, host)
-	for _, p := range ep.Addrs {
-		b.addrs = append(b.addrs, p.Addr())
-	}
-	return b
-}
-
-func configure(ctx context.Context, ep drivers.Endpoint, a drivers.Attachment) error {
-	ns, err := link.OpenNS(ep.NetNS)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	h, err := link.Open(ns)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	if err := h.Configure(ctx, link.Interface{Name: a.Interface, MTU: a.MTU, Addrs: ep.Addrs, Up: true}); err != nil {
-		return err
-	}
-	var routes []link.Route
-	for _, gw := range a.Gateways {
-		routes = append(routes, link.Route{Dst: netip.PrefixFrom(gw, 0).Masked(), Via: gw, Dev: a.Interface})
-	}
-	for _, r := range a.Routes {
-		routes = append(routes, link.Route{Dst: r.Dst, Via: r.Via, Dev: a.Interface})
-	}
-	if err := h.SetRoutes(ctx, routes); err != nil {
-		return err
-	}
-	return h.WaitUp(ctx, a.Interface)
+	return rig.Join(t, d, rig.Endpoint(n, host, rig.NewPath(t), "eth0"))
 }
 
 // dump renders all that the driver has on this host and in the given sandboxes.
 func (n *node) dump(t testing.TB, sandboxes ...string) string {
 	t.Helper()
-	out := slices.Concat(dumpLinks(t), n.dumpSwitch(t), n.rules())
-	for i, path := range sandboxes {
-		out = append(out, dumpSandbox(t, i, path)...)
-	}
+	out := slices.Concat(rig.DumpLinks(t), rig.DumpSandboxes(t, sandboxes...), dumpRoutes(t), n.dumpSwitch(t), n.rules())
 	slices.Sort(out)
 	return strings.Join(out, "\n")
 }
 
-func dumpLinks(t testing.TB) []string {
+// dumpRoutes renders the host's routes of ours.
+func dumpRoutes(t testing.TB) []string {
 	t.Helper()
-	h, err := netlink.NewHandle()
-	must(t, err)
-	defer h.Close()
-	all, err := h.LinkList()
-	must(t, err)
-	names := map[int]string{}
-	for _, l := range all {
-		names[l.Attrs().Index] = l.Attrs().Name
-	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: 207}, netlink.RT_FILTER_PROTOCOL)
+	rig.Must(t, err)
 	var out []string
-	for _, l := range all {
-		a := l.Attrs()
-		if !strings.HasPrefix(a.Name, "cnm") || strings.HasPrefix(a.Alias, "bystander") || l.Type() == "tuntap" {
-			continue
-		}
-		flags := strings.NewReplacer("|running", "", "|promiscuous", "").Replace(a.Flags.String())
-		out = append(out, fmt.Sprintf("link %s %s alias %s mtu %d %s master %s", a.Name, l.Type(), a.Alias, a.MTU, flags, names[a.MasterIndex]))
-		addrs, err := h.AddrList(l, netlink.FAMILY_ALL)
-		must(t, err)
-		for _, addr := range addrs {
-			if addr.IP.To4() != nil || !addr.IP.IsLinkLocalUnicast() {
-				out = append(out, fmt.Sprintf("address %s %s", a.Name, addr.IPNet))
-			}
-		}
-	}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: 207}, netlink.RT_FILTER_PROTOCOL)
-	must(t, err)
 	for _, r := range routes {
 		out = append(out, fmt.Sprintf("route %s mtu %d", r.Dst, r.MTU))
 	}
 	return out
-}
-
-func dumpSandbox(t testing.TB, number int, path string) []string {
-	t.Helper()
-	ns, err := link.OpenNS(path)
-	if err != nil {
-		return nil // deleted
-	}
-	defer ns.Close()
-	var out []string
-	must(t, ns.Do(func() error {
-		links, err := netlink.LinkList()
-		for _, l := range links {
-			if a := l.Attrs(); a.Name != "lo" {
-				out = append(out, fmt.Sprintf("sandbox %d link %s %s mtu %d", number, a.Name, a.HardwareAddr, a.MTU))
-			}
-		}
-		return err
-	}))
-	return out
-}
-
-func dumpRules(t testing.TB) []string {
-	t.Helper()
-	seen := map[string]bool{}
-	for _, program := range []string{"iptables-save", "ip6tables-save"} {
-		raw, err := exec.Command(program).Output()
-		must(t, err)
-		table := ""
-		for line := range strings.Lines(string(raw)) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "*") {
-				table = line
-			}
-			if strings.Contains(line, "CNM-") {
-				line, _, _ = strings.Cut(line, " [") // counters
-				seen[program+" "+table+" "+line] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(seen))
 }
 
 var (
@@ -294,7 +134,7 @@ func (n *node) dumpSwitch(t testing.TB) []string {
 		name := "NET" + m[1]
 		var zone int
 		_, err := fmt.Sscan(m[2], &zone)
-		must(t, err)
+		rig.Must(t, err)
 		a4, a6 := DefaultTransit4.Addr().Next(), DefaultTransit6.Addr().Next()
 		for range zone {
 			a4, a6 = a4.Next(), a6.Next()
@@ -319,7 +159,7 @@ func (n *node) dumpSwitch(t testing.TB) []string {
 	mgmt := n.ovs.RunDir() + "/" + ovsvxlan.DefaultBridge + ".mgmt"
 	p, err := ovsvxlan.ParseDump(
 		[]byte(n.ofctl(t, "--no-names", "--no-stats", "dump-flows", mgmt)), []byte(n.ofctl(t, "--no-names", "dump-groups", mgmt)))
-	must(t, err)
+	rig.Must(t, err)
 	named := func(text string) string {
 		text = portNumber.ReplaceAllStringFunc(text, func(m string) string {
 			i := strings.IndexAny(m, "=:") + 1

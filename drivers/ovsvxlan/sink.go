@@ -9,9 +9,11 @@ import (
 const sinkName = "cnm-sink"
 
 // sink is the bridge that is never up: a frame that comes in by one of its ports is dropped before the host's stack, and
-// after the packet sockets, see it.
-func sink() link.Bridge {
-	return link.Bridge{Name: sinkName, Alias: nodeMark("sink"), MAC: net.HardwareAddr{0x0a, 'c', 'n', 'm', 0, 3}, Down: true}
+// after the packet sockets, see it. Its MTU is its own, so that it does not follow that of a port.
+func (d *Driver) sink() link.Bridge {
+	return link.Bridge{
+		Name: sinkName, Alias: d.host.NodeMark("sink"), MAC: net.HardwareAddr{0x0a, 'c', 'n', 'm', 0, 3}, MTU: 65535, Down: true,
+	}
 }
 
 // drain makes v a port of the sink. A bridge hands frames to the groups of link protocols to the stack, whatever they

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/libcnm/libcnm/drivers"
-	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/drivers/internal/veths"
 	"github.com/libcnm/libcnm/iptables"
 	"github.com/libcnm/libcnm/ovsvxlan"
 )
 
 // Sync implements drivers.Driver. What goes wrong with one endpoint does not keep the others from being repaired.
 func (d *Driver) Sync(ctx context.Context, want []drivers.NetworkState) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.gate.Enter(ctx, Name); err != nil {
 		return err
 	}
 	if len(want) == 0 {
@@ -36,15 +35,11 @@ func (d *Driver) Sync(ctx context.Context, want []drivers.NetworkState) error {
 	if err := d.syncNode(ctx, networks, fits); err != nil {
 		return fmt.Errorf("driver %s: %w", Name, err)
 	}
-	// Links before the engine, which opens them, and orphans first of all: a new link may need an orphan's name.
-	orphans, err := d.orphans(ctx, want)
-	if err == nil {
-		err = d.deleteLinks(ctx, orphans)
-	}
-	if err != nil {
+	// Links before the engine, which opens them, and strays first of all: a new link may need a stray's name.
+	if err := d.host.DeleteStrays(ctx, d.wantedLinks(want)); err != nil {
 		return fmt.Errorf("driver %s: %w", Name, err)
 	}
-	linksErr := d.syncVeths(ctx, networks, want)
+	linksErr := d.host.EnsureAll(ctx, d.ports(networks, want))
 	if err := engine.Sync(ctx, states(want)); err != nil {
 		return errors.Join(linksErr, fmt.Errorf("driver %s: %w", Name, err))
 	}
@@ -52,7 +47,7 @@ func (d *Driver) Sync(ctx context.Context, want []drivers.NetworkState) error {
 		if err := d.syncNode(ctx, networks, fits); err != nil {
 			return errors.Join(linksErr, fmt.Errorf("driver %s: %w", Name, err))
 		}
-		linksErr = d.syncVeths(ctx, networks, want)
+		linksErr = d.host.EnsureAll(ctx, d.ports(networks, want))
 	}
 	if err := d.settle(ctx, fits, d.usesNetdev()); err != nil {
 		return errors.Join(linksErr, fmt.Errorf("driver %s: %w", Name, err))
@@ -110,32 +105,31 @@ func (d *Driver) syncNode(ctx context.Context, networks map[drivers.NetworkID]ne
 	return d.ensureNode(ctx, fits)
 }
 
-func (d *Driver) syncVeths(ctx context.Context, networks map[drivers.NetworkID]network, want []drivers.NetworkState) error {
-	var all []drivers.Endpoint
+func (d *Driver) ports(networks map[drivers.NetworkID]network, want []drivers.NetworkState) []veths.Port {
+	var all []veths.Port
 	for _, s := range want {
-		all = append(all, s.Endpoints...)
+		for _, ep := range s.Endpoints {
+			all = append(all, d.port(networks[s.Network.ID], ep))
+		}
 	}
-	ensure := func(ep drivers.Endpoint) error { return d.ensureVeth(ctx, networks[ep.Network], ep) }
-	err := each(all, ensure)
-	if errors.Is(err, drivers.ErrConflict) {
-		err = each(all, ensure) // one may have had to wait for another to give up its name
-	}
-	return err
+	return all
 }
 
-// orphans are the driver's links that are not wanted.
-func (d *Driver) orphans(ctx context.Context, want []drivers.NetworkState) ([]link.Link, error) {
-	keep := map[string]bool{}
+// wantedLinks are the aliases of the driver's links by name.
+func (d *Driver) wantedLinks(want []drivers.NetworkState) map[string]string {
+	links := map[string]string{}
 	if len(want) > 0 {
-		keep = map[string]bool{sinkName: d.usesNetdev(), gatewayHost: true, gatewayPort: true}
+		links[gatewayPort] = d.host.NodeMark("gateway")
+		if d.usesNetdev() {
+			links[sinkName] = d.sink().Alias
+		}
 	}
 	for _, s := range want {
 		for _, ep := range s.Endpoints {
-			keep[vethName(ep.Network, ep.ID)] = true
+			links[veths.Name(s.Network.ID, ep.ID)] = d.host.EndpointMark(s.Network.ID, ep.ID)
 		}
 	}
-	owned, err := d.host.Owned(ctx, link.DriverMark(Name))
-	return slices.DeleteFunc(owned, func(l link.Link) bool { return keep[l.Name] }), err
+	return links
 }
 
 func states(want []drivers.NetworkState) []ovsvxlan.State {

@@ -1,0 +1,96 @@
+package rig
+
+import (
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+// DumpLinks renders the host's links that are a driver's by their name or alias, without carrier, which comes in its own
+// time, the MAC of a veth, which is the kernel's choice, and ports of Open vSwitch.
+func DumpLinks(t testutil.TB) []string {
+	t.Helper()
+	h, err := netlink.NewHandle()
+	Must(t, err)
+	defer h.Close()
+	all, err := h.LinkList()
+	Must(t, err)
+	names := map[int]string{}
+	for _, l := range all {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	var out []string
+	for _, l := range all {
+		a := l.Attrs()
+		ours := strings.HasPrefix(a.Name, "cnm") || strings.HasPrefix(a.Alias, "libcnm:")
+		if !ours || strings.HasPrefix(a.Alias, bystander) || l.Type() == "tuntap" {
+			continue
+		}
+		mac := a.HardwareAddr.String()
+		if l.Type() == "veth" {
+			mac = ""
+		}
+		flags := strings.NewReplacer("|running", "", "|promiscuous", "").Replace(a.Flags.String())
+		out = append(out, fmt.Sprintf("link %s %s alias %s mtu %d %s master %s %s", a.Name, l.Type(), a.Alias, a.MTU, flags, names[a.MasterIndex], mac))
+		addrs, err := h.AddrList(l, netlink.FAMILY_ALL)
+		Must(t, err)
+		for _, addr := range addrs {
+			if addr.IP.To4() != nil || !addr.IP.IsLinkLocalUnicast() {
+				out = append(out, fmt.Sprintf("address %s %s", a.Name, addr.IPNet))
+			}
+		}
+	}
+	return out
+}
+
+// DumpSandboxes renders the links in the given namespaces. Those that do not exist have none.
+func DumpSandboxes(t testutil.TB, paths ...string) []string {
+	t.Helper()
+	var out []string
+	for number, path := range paths {
+		ns, err := link.OpenNS(path)
+		if err != nil {
+			continue // deleted
+		}
+		Must(t, ns.Do(func() error {
+			links, err := netlink.LinkList()
+			for _, l := range links {
+				if a := l.Attrs(); a.Name != "lo" {
+					out = append(out, fmt.Sprintf("sandbox %d link %s %s mtu %d", number, a.Name, a.HardwareAddr, a.MTU))
+				}
+			}
+			return err
+		}))
+		Must(t, ns.Close())
+	}
+	return out
+}
+
+// DumpRules renders the chains and rules of ours, without counters.
+func DumpRules(t testutil.TB) []string {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, program := range []string{"iptables-save", "ip6tables-save"} {
+		raw, err := exec.Command(program).Output()
+		Must(t, err)
+		table := ""
+		for line := range strings.Lines(string(raw)) {
+			line = strings.TrimSpace(line)
+			if strings.HasPrefix(line, "*") {
+				table = line
+			}
+			if strings.Contains(line, "CNM-") {
+				line, _, _ = strings.Cut(line, " [") // counters
+				seen[program+" "+table+" "+line] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
