@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/libcnm/libcnm"
+	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/drivers/drivertest"
 	"github.com/libcnm/libcnm/internal/testutil"
 )
@@ -221,4 +222,17 @@ func TestCancelledAndClosed(t *testing.T) {
 	for call, err := range calls(t.Context()) {
 		t.Run("closed "+call, func(t *testing.T) { wantErr(t, err, libcnm.ErrClosed) })
 	}
+}
+
+// TestGivenDriverIsClosed: New takes over the drivers it is given, also when it fails.
+func TestGivenDriverIsClosed(t *testing.T) {
+	f := newFixture(t, "node1")
+	f.open(t)
+	d := drivertest.NewFake(drivertest.FakeConfig{Info: drivers.Info{Name: "given", Scope: drivers.ScopeLocal}})
+	wantErr(t, second(f.tryOpen(t, libcnm.WithDriver(d))), libcnm.ErrInUse)
+	if err := d.Sync(t.Context(), nil); !errors.Is(err, drivers.ErrClosed) {
+		t.Errorf("sync of a driver whose controller did not start = %v, want ErrClosed", err)
+	}
+	twice := []libcnm.Option{libcnm.WithDriver(d), libcnm.WithDriver(d)}
+	wantErr(t, second(newFixture(t, "node2").tryOpen(t, twice...)), libcnm.ErrInvalid, "given")
 }

@@ -71,19 +71,23 @@ func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	c := &NetworkController{
 		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, state: newHostState(),
 		wake: make(chan string, 1), lost: make(chan struct{}, 1), doubted: make(chan struct{}, 1),
+		drivers: make(map[string]*driverHost),
 	}
 	c.background, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, d := range cfg.drivers {
+		c.drivers[d.Info().Name] = newDriverHost(d)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.shutdown())
 		}
 	}()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if err := c.openDirs(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -157,27 +161,16 @@ func (c *NetworkController) openCluster(ctx context.Context, cfg *config) error 
 	return c.register(ctx)
 }
 
-// openDrivers makes the built-in drivers and those of WithDriver known.
+// openDrivers makes the built-in drivers known that WithDriver does not replace.
 func (c *NetworkController) openDrivers(cfg *config) error {
-	c.drivers = make(map[string]*driverHost)
 	builtin, err := c.builtinDrivers(cfg)
 	if err != nil {
 		return err
 	}
-	given := make(map[string]bool)
-	for _, d := range cfg.drivers {
-		if name := d.Info().Name; given[name] {
-			return fmt.Errorf("driver %s is given twice: %w", name, ErrInvalid)
-		}
-		given[d.Info().Name] = true
-	}
 	for _, d := range builtin {
-		if !given[d.Info().Name] {
-			c.drivers[d.Info().Name] = newDriverHost(d)
+		if name := d.Info().Name; c.drivers[name] == nil {
+			c.drivers[name] = newDriverHost(d)
 		}
-	}
-	for _, d := range cfg.drivers {
-		c.drivers[d.Info().Name] = newDriverHost(d)
 	}
 	return nil
 }

@@ -164,8 +164,8 @@ func WithAddressPools(pools ...AddressPool) Option {
 	}
 }
 
-// WithDriver registers a driver beside the built-in ones, or instead of the built-in one of the same name. The
-// controller closes it.
+// WithDriver registers a driver beside the built-in ones, or instead of the built-in one of the same name. New takes it
+// over: it is closed with the controller, and also if New fails for another reason than its options.
 func WithDriver(d drivers.Driver) Option {
 	return func(c *config) error {
 		if d == nil {
@@ -173,6 +173,9 @@ func WithDriver(d drivers.Driver) Option {
 		}
 		if err := checkName("driver name", d.Info().Name); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(c.drivers, func(other drivers.Driver) bool { return other.Info().Name == d.Info().Name }) {
+			return fmt.Errorf("driver %s is given twice: %w", d.Info().Name, ErrInvalid)
 		}
 		c.drivers = append(c.drivers, d)
 		return nil
