@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -212,6 +213,10 @@ func TestRuntimesNamespace(t *testing.T) {
 	must(t, ep.Join(ctx, sb))
 	_, others := joined(t, c, "b", n)
 	must(t, reach(ctx, ns, append(addrsOf(others[0]), addr("127.0.0.1"))...))
+	alias := filepath.Join(t.TempDir(), "alias")
+	must(t, os.Symlink(ns.Path(), alias))
+	wantErr(t, second(c.NewSandbox(ctx, "c", libcnm.WithNetNS(alias))), libcnm.ErrInUse, alias, "container1")
+	wantErr(t, second(c.NewSandbox(ctx, "c", libcnm.WithNetNS(lookup(t, c, "b").Key()))), libcnm.ErrInUse, "container b")
 	must(t, sb.Delete(ctx))
 	links, err := ns.Netlink().LinkList()
 	must(t, err)

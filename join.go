@@ -23,9 +23,9 @@ func containerTurn(id string) string            { return "container/" + id }
 // and, of these, the highest WithGatewayPriority; among equals the one with the lowest number, eth0 before eth1.
 // Endpoints of internal networks have no gateway. When the holder leaves, the next takes over at once.
 //
-// Joining a sandbox that the endpoint is in already succeeds, and repairs it. An endpoint that is in another sandbox,
-// here or on another node, is ErrInUse. If a first Join fails, the endpoint is in no sandbox. Should the store not answer,
-// other nodes may see it joined here until the store does again.
+// Joining a sandbox that the endpoint is in already succeeds, and repairs it; its options are those of the first time. An
+// endpoint that is in another sandbox, here or on another node, is ErrInUse. If a first Join fails, the endpoint is in no
+// sandbox. Should the store not answer, other nodes may see it joined here until the store does again.
 func (e *Endpoint) Join(ctx context.Context, sb *Sandbox, opts ...JoinOption) (err error) {
 	defer wrap(&err, "join endpoint", e.name)
 	c := e.network.c

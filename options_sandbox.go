@@ -48,7 +48,7 @@ type ExtraHost struct {
 }
 
 // WithNetNS uses a namespace that the runtime made and owns, by the path of its file. Deleting the sandbox takes out the
-// interfaces that libcnm put there, and leaves the namespace.
+// interfaces that libcnm put there, and leaves the namespace. One that another sandbox has is ErrInUse.
 func WithNetNS(path string) SandboxOption {
 	return func(c *sandboxConfig) error {
 		if !filepath.IsAbs(path) || strings.ContainsAny(path, "\x00\n") {

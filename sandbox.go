@@ -119,6 +119,13 @@ func (c *NetworkController) NewSandbox(ctx context.Context, containerID string, 
 		return nil, err
 	}
 	defer release()
+	if !rec.Owned && !rec.HostNetNS {
+		release, err := c.claimNS(ctx, rec.NetNS)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
 	sb := c.sandbox(rec)
 	if err := sb.record(ctx); err != nil {
 		return nil, err
@@ -175,24 +182,6 @@ func (c *NetworkController) planSandbox(containerID string, opts []SandboxOption
 		rec.CgroupOwned = owned
 	}
 	return rec, nil
-}
-
-// checkForeignNS refuses what is no network namespace, and the host's own, whose interfaces are not ours to set up.
-func (c *NetworkController) checkForeignNS(path string) (err error) {
-	ns, err := link.OpenNS(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, ns.Close()) }()
-	host, err := link.HostNS()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	if ns.Identity() == host.Identity() {
-		return fmt.Errorf("namespace %s is the host's, use WithHostNetwork: %w", path, ErrInvalid)
-	}
-	return nil
 }
 
 // record commits the sandbox to the local store.
