@@ -14,9 +14,11 @@ func CompilePeer(base Base, n Network, p Peer) (Program, error) {
 		return Program{}, fmt.Errorf("peer %s: %w", p.ID, err)
 	}
 	b := newBuilder(Object{Kind: KindPeer, Network: n.ID, ID: p.ID})
-	// The MAC is part of the proof: a node of the network cannot speak for an endpoint of a third, nor for one of ours.
-	b.add(TableTunnelAdmit, exact, "", match(vni(n.VNI), tunnelSrc(p.VTEP), ethSrc(p.MAC)), resubmit(TableForward))
 	for _, addr := range p.Addrs {
+		// MAC and address are part of the proof: a node of the network cannot speak for an endpoint of a third, nor for
+		// one of ours.
+		b.add(TableTunnelAdmit, exact, ipProtocol(addr), match(vni(n.VNI), tunnelSrc(p.VTEP), ethSrc(p.MAC), ipSrc(addr)),
+			resubmit(TableForward))
 		b.answer(n, addr, p.MAC)
 		b.route(n, addr, setEthDst(p.MAC))
 	}

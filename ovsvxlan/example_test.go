@@ -33,7 +33,7 @@ func Example() {
 		fmt.Println(d.Object)
 	}
 	// Output:
-	// flow table=tunnel_admit priority=100 dl_src=02:00:00:00:00:0c,reg0=0x64,tun_src=192.0.2.2
-	// flow table=tunnel_admit priority=100 dl_src=02:00:00:00:00:0c,reg0=0x64,tun_src=192.0.2.3
+	// flow table=tunnel_admit priority=100 ip,dl_src=02:00:00:00:00:0c,nw_src=10.1.0.12,reg0=0x64,tun_src=192.0.2.2
+	// flow table=tunnel_admit priority=100 ip,dl_src=02:00:00:00:00:0c,nw_src=10.1.0.12,reg0=0x64,tun_src=192.0.2.3
 	// flow table=forward priority=100 dl_dst=02:00:00:00:00:0c,reg0=0x64,reg1=0x2
 }
