@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/libcnm/libcnm/internal/nodeagent"
@@ -312,6 +314,7 @@ func (f *battlefield) tunnelAttacks() []attack {
 		{"with an unknown identifier", func(p *packet) { p.tunnel.vni = 0xabcdef }},
 		{"without the flag", func(p *packet) { p.tunnel.flags = 0 }},
 		{"with another node's MAC", func(p *packet) { p.ethSrc = f.e.mac }},
+		{"with another node's address", func(p *packet) { p.src = f.e.addr(p.src.Is6()) }},
 		{"with the receiver's MAC", func(p *packet) { p.ethSrc = f.b.mac }},
 		{"with the gateway's MAC", func(p *packet) { p.ethSrc = f.a.gw }},
 		{"with a tag", func(p *packet) { p.ether = tagged(0x8100, 7) }},
@@ -378,4 +381,47 @@ func TestAttacks(t *testing.T) {
 	healthy(t, f.rig)
 	f.connect(t)
 	strike(t, "at peace again", slices.Concat(onSwitch, f.hostAttacks()), all)
+	f.tooBig(t)
+}
+
+// tooBig sends packets as large as fit, one byte more, and more than fits through a router outside, who says so.
+func (f *battlefield) tooBig(t *testing.T) {
+	ctx := t.Context()
+	for _, pair := range [][2]*place{{f.a, f.b}, {f.a, f.c}, {f.web, f.web2}} {
+		from, to := pair[0], pair[1]
+		l, err := from.ns.Netlink().LinkByIndex(from.index)
+		must(t, err)
+		mtu := l.Attrs().MTU
+		for _, dst := range []netip.Addr{to.v4, to.v6, f.outside.v4, f.outside.v6} {
+			if _, err := testutil.PingSize(ctx, from.ns, dst, mtu); err != nil {
+				t.Errorf("%d bytes, which fit: %v", mtu, err)
+			}
+			if _, err := testutil.PingSize(ctx, from.ns, dst, mtu+1); !errors.Is(err, syscall.EMSGSIZE) {
+				t.Errorf("%d bytes, one too many: %v", mtu+1, err)
+			}
+		}
+	}
+	const narrow = 1300
+	router := f.rig.Underlay.Netlink()
+	l, err := router.LinkByName("outside")
+	must(t, err)
+	must(t, router.LinkSetMTU(l, narrow))
+	var told sync.WaitGroup
+	for _, from := range []*place{f.a, f.web} {
+		for _, dst := range []netip.Addr{f.outside.v4, f.outside.v6} {
+			told.Go(func() {
+				err := testutil.Wait(ctx, settle, func() error {
+					if _, err := testutil.PingSize(ctx, from.ns, dst, narrow+1); !errors.Is(err, syscall.EMSGSIZE) {
+						return fmt.Errorf("nobody tells %s that %d bytes are too many: %w", from.name, narrow+1, err)
+					}
+					_, err := testutil.PingSize(ctx, from.ns, dst, narrow)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	told.Wait()
 }
