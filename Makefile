@@ -14,7 +14,7 @@ RACE ?= -race
 COUNT ?= 10
 FUZZTIME ?= 20s
 
-.PHONY: help deps build test test-race lint fuzz bench golden generate demo check clean
+.PHONY: help deps build test test-race lint fuzz bench bench-scale bench-code golden generate demo check clean FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -43,7 +43,21 @@ lint: ## run the linters, and show that the import rules catch what they should
 fuzz: deps ## run every fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
 
-bench: deps ## run the benchmarks COUNT times, for benchstat
+BENCH := build/bench
+CNI := github.com/containernetworking/plugins/plugins
+
+$(BENCH)/bench: FORCE
+	@mkdir -p $(BENCH)
+	go -C bench build -o $(CURDIR)/$(BENCH)/ . $(CNI)/main/bridge $(CNI)/ipam/host-local
+FORCE:
+
+bench: deps $(BENCH)/bench ## measure against libnetwork, CNI and the kernel's floor
+	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts lifecycle,forks,growth -out $(BENCH)
+
+bench-scale: deps $(BENCH)/bench ## measure a restart with 1,000 endpoints, and the overlay
+	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts restart,overlay -out $(BENCH)/scale
+
+bench-code: deps ## run the Go benchmarks COUNT times, for benchstat
 	go test -run '^$$' -bench . -benchmem -count=$(COUNT) ./...
 
 golden: deps ## rewrite the golden files; look at the diff before committing

@@ -21,6 +21,7 @@ type setup struct {
 	CNIDir   string // with the plugins bridge and host-local
 	Node     string
 	Underlay netip.Addr
+	Etcd     []string // libcnm's overlay: where the cluster's store is
 }
 
 // The contenders' kinds, in the order of the tables.
@@ -30,11 +31,15 @@ const (
 	kindLibnetwork = "libnetwork"
 	kindPlain      = "libnetwork without DNS"
 	kindCNI        = "cni"
+
+	kindOverlay  = "libcnm ovs-vxlan"
+	kindNetworks = "libcnm ovs-vxlan, a network for each endpoint"
 )
 
+// kinds are those that compare.
 var kinds = []string{kindFloor, kindLibcnm, kindLibnetwork, kindPlain, kindCNI}
 
-// All contenders have one bridge with one IPv4 subnet, which is what Docker and the CNI examples do by default.
+// Those that compare have one bridge with one IPv4 subnet, which is what Docker and the CNI examples do by default.
 const (
 	subnetText  = "10.77.0.0/16"
 	gatewayText = "10.77.0.1"
@@ -45,7 +50,7 @@ func open(ctx context.Context, s setup) (contender, error) {
 	switch s.Kind {
 	case kindFloor:
 		return openFloor()
-	case kindLibcnm:
+	case kindLibcnm, kindOverlay, kindNetworks:
 		return openLibcnm(ctx, s)
 	case kindLibnetwork, kindPlain:
 		return openLibnetwork(ctx, s)

@@ -3,40 +3,72 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strconv"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/libcnm/libcnm"
 )
 
-// cnm is libcnm as its users call it: defaults, the bridge driver with its firewall, the store on disk.
+// cnm is libcnm as its users call it: defaults, a driver with its firewall, the stores on disk.
 type cnm struct {
-	ctrl *libcnm.NetworkController
-	net  *libcnm.Network
+	ctrl   *libcnm.NetworkController
+	driver string
+	net    *libcnm.Network // nil: each endpoint gets a network of its own
 }
 
-func openLibcnm(ctx context.Context, s setup) (_ contender, err error) {
-	ctrl, err := libcnm.New(ctx, libcnm.WithNode(s.Node, s.Underlay), libcnm.WithDataDir(filepath.Join(s.DataDir, "libcnm")))
-	if err != nil {
+const networkName = "bench"
+
+func openLibcnm(ctx context.Context, s setup) (contender, error) {
+	opts := []libcnm.Option{libcnm.WithNode(s.Node, s.Underlay), libcnm.WithDataDir(filepath.Join(s.DataDir, "libcnm"))}
+	c := &cnm{driver: "bridge"}
+	if s.Kind != kindLibcnm {
+		c.driver = "ovs-vxlan"
+		opts = append(opts, libcnm.WithEtcd(clientv3.Config{Endpoints: s.Etcd}))
+	}
+	var err error
+	if c.ctrl, err = libcnm.New(ctx, opts...); err != nil {
 		return nil, err
 	}
-	// The controller may be one that goes on where an earlier one ended.
-	n, err := ctrl.NetworkByName(ctx, "bench")
-	if errors.Is(err, libcnm.ErrNotFound) {
-		n, err = ctrl.NewNetwork(ctx, "bridge", "bench", libcnm.WithSubnet(netip.MustParsePrefix(subnetText)))
+	if s.Kind == kindNetworks {
+		return c, nil
 	}
-	if err != nil {
-		return nil, errors.Join(err, ctrl.Close())
+	if c.net, err = c.network(ctx, networkName, netip.MustParsePrefix(subnetText)); err != nil {
+		return nil, errors.Join(err, c.ctrl.Close())
 	}
-	return &cnm{ctrl: ctrl, net: n}, nil
+	return c, nil
+}
+
+// network makes a network, or finds that of an earlier controller or another node.
+func (c *cnm) network(ctx context.Context, name string, subnet netip.Prefix) (*libcnm.Network, error) {
+	n, err := c.ctrl.NewNetwork(ctx, c.driver, name, libcnm.WithSubnet(subnet))
+	if errors.Is(err, libcnm.ErrExists) {
+		return c.ctrl.NetworkByName(ctx, name)
+	}
+	return n, err
 }
 
 func (c *cnm) Up(ctx context.Context, name string) error {
+	n := c.net
+	if n == nil {
+		i, err := strconv.ParseUint(strings.TrimPrefix(name, namePrefix), 10, 16)
+		if err != nil {
+			return fmt.Errorf("number of %s: %w", name, err)
+		}
+		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
+		if n, err = c.network(ctx, name, subnet); err != nil {
+			return err
+		}
+	}
 	sb, err := c.ctrl.NewSandbox(ctx, name)
 	if err != nil {
 		return err
 	}
-	ep, err := c.net.CreateEndpoint(ctx, name)
+	ep, err := n.CreateEndpoint(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -60,3 +92,24 @@ func (c *cnm) Down(ctx context.Context, name string) error {
 }
 
 func (c *cnm) Close() error { return c.ctrl.Close() }
+
+// place is where an endpoint is found: its address, and the path of its namespace.
+type place struct {
+	Addr netip.Addr
+	Path string
+}
+
+func (c *cnm) place(name string) (place, error) {
+	sb, err := c.ctrl.SandboxByContainer(name)
+	if err != nil {
+		return place{}, err
+	}
+	for _, ep := range sb.Endpoints() {
+		for _, p := range ep.Info().Addresses {
+			if p.Addr().Is4() {
+				return place{Addr: p.Addr(), Path: sb.Key()}, nil
+			}
+		}
+	}
+	return place{}, fmt.Errorf("%s has no endpoint with an IPv4 address: %w", name, libcnm.ErrNotFound)
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/libcnm/libcnm/internal/testutil"
 )
@@ -134,6 +135,10 @@ func (c *config) measure(t testutil.TB) *results {
 			r.Lifecycle = measureLifecycle(t, *c, newLanes(t, *c, c.kinds))
 		case partGrowth:
 			r.Growth = measureGrowth(t, *c, newLanes(t, *c, c.kinds))
+		case partRestart:
+			r.Restart = measureRestart(t, *c)
+		case partOverlay:
+			r.Overlay = measureOverlay(t, *c)
 		}
 	}
 	if slices.Contains(c.parts, partForks) {
@@ -145,4 +150,6 @@ func (c *config) measure(t testutil.TB) *results {
 }
 
 // progress tells whoever waits.
-func (c *config) progress(format string, args ...any) { fmt.Fprintf(c.log, format+"\n", args...) }
+func (c *config) progress(format string, args ...any) {
+	fmt.Fprintf(c.log, "%s "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
+}

@@ -24,14 +24,18 @@ func newLanes(t testutil.TB, cfg config, kinds []string) []*lane {
 	rig := testutil.NewHosts(t, len(kinds), testutil.HostsOptions{NoOVS: true})
 	lanes := make([]*lane, len(kinds))
 	for i, kind := range kinds {
-		h := rig.Hosts[i]
-		h.Start(t)
-		lanes[i] = &lane{kind: kind, host: h, setup: setup{
-			Kind: kind, DataDir: t.TempDir(), CNIDir: cfg.cni, Node: h.Name, Underlay: h.VTEP,
-		}}
+		lanes[i] = newLane(t, cfg, rig.Hosts[i], kind, nil)
 		lanes[i].open(t)
 	}
 	return lanes
+}
+
+func newLane(t testutil.TB, cfg config, h *testutil.Host, kind string, etcd []string) *lane {
+	t.Helper()
+	h.Start(t)
+	return &lane{kind: kind, host: h, setup: setup{
+		Kind: kind, DataDir: t.TempDir(), CNIDir: cfg.cni, Node: h.Name, Underlay: h.VTEP, Etcd: etcd,
+	}}
 }
 
 func (l *lane) open(t testutil.TB) time.Duration {
@@ -63,6 +67,15 @@ func (l *lane) call(t testutil.TB, method string, b block) timing {
 		t.Fatalf("%s: %v", l.kind, err)
 	}
 	return took
+}
+
+func (l *lane) place(t testutil.TB, i int) place {
+	t.Helper()
+	var p place
+	if err := l.host.Call(t.Context(), "place", i, &p); err != nil {
+		t.Fatalf("%s: %v", l.kind, err)
+	}
+	return p
 }
 
 func (l *lane) memory(t testutil.TB) int64 {

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -26,6 +24,10 @@ type worker struct {
 // block is a number of endpoints, bench<First> and on, that are brought up or taken down, Parallel at a time.
 type block struct{ First, Count, Parallel int }
 
+const namePrefix = "bench"
+
+func endpointName(i int) string { return namePrefix + strconv.Itoa(i) }
+
 // timing is how long a block's endpoints took, each and together.
 type timing struct {
 	Each  []time.Duration
@@ -40,6 +42,8 @@ func (w *worker) handlers() map[string]agent.Handler {
 		"close":  agent.Handle(func(context.Context, none) (none, error) { return none{}, w.contender().Close() }),
 		"up":     agent.Handle(func(ctx context.Context, b block) (timing, error) { return b.run(ctx, w.contender().Up) }),
 		"down":   agent.Handle(func(ctx context.Context, b block) (timing, error) { return b.run(ctx, w.contender().Down) }),
+		"place":  agent.Handle(w.place),
+		"peers":  agent.Handle(programPeers),
 		"memory": agent.Handle(func(context.Context, none) (int64, error) { return peakMemory() }),
 	}
 }
@@ -57,6 +61,15 @@ func (w *worker) open(ctx context.Context, s setup) (time.Duration, error) {
 	defer w.mu.Unlock()
 	w.at = c
 	return took, nil
+}
+
+// place finds the libcnm contender's endpoint of that number.
+func (w *worker) place(_ context.Context, i int) (place, error) {
+	c, ok := w.contender().(*cnm)
+	if !ok {
+		return place{}, fmt.Errorf("place of endpoint %d: %w", i, errClosed)
+	}
+	return c.place(endpointName(i))
 }
 
 func (w *worker) contender() contender {
@@ -77,7 +90,7 @@ func (b block) run(ctx context.Context, do func(context.Context, string) error) 
 	for i := range b.Count {
 		group.Go(func() error {
 			begin := time.Now()
-			name := "bench" + strconv.Itoa(b.First+i)
+			name := endpointName(b.First + i)
 			if err := do(ctx, name); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -92,23 +105,13 @@ func (b block) run(ctx context.Context, do func(context.Context, string) error) 
 
 // peakMemory is the most that this process has had resident, and the most that one of those it has run had, in bytes.
 func peakMemory() (int64, error) {
-	f, err := os.Open("/proc/self/status")
+	own, err := memoryOf(os.Getpid(), "VmHWM")
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	var own int64
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
-			if own, err = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 10, 64); err != nil {
-				return 0, fmt.Errorf("read peak memory: %w", err)
-			}
-		}
-	}
 	var children syscall.Rusage
-	err = errors.Join(lines.Err(), syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children))
-	return (own + children.Maxrss) << 10, err
+	err = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children)
+	return own + children.Maxrss<<10, err
 }
 
 // closed is the contender of a worker that has opened none.
