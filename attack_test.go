@@ -145,11 +145,11 @@ func (a attack) mark(kind string, v6 bool, phase string) string {
 
 // packets are the honest one and the lie.
 func (a attack) packets(v6 bool, phase string) (honest, lie packet) {
-	make := direct
+	build := direct
 	if a.honest != nil {
-		make = a.honest
+		build = a.honest
 	}
-	honest, lie = make(a.from, a.to, v6), make(a.from, a.to, v6)
+	honest, lie = build(a.from, a.to, v6), build(a.from, a.to, v6)
 	honest.payload = []byte(a.mark("honest", v6, phase))
 	lie.payload = []byte(a.mark("attack", v6, phase))
 	a.lie(&lie)
