@@ -246,7 +246,7 @@ func (c *NetworkController) repairSandbox(ctx context.Context, sb *Sandbox) erro
 	if err != nil {
 		return err
 	}
-	if _, known := c.state.sandbox(sb.rec.ID, ""); known && (sb.rec.Owned || !sb.gone()) {
+	if c.state.stays(sb) && (sb.rec.Owned || !sb.gone()) {
 		err = sb.build(ctx)
 	}
 	release()
@@ -283,10 +283,7 @@ func (sb *Sandbox) check(ctx context.Context) ([]Drift, error) {
 		return nil, nil
 	}
 	if sb.gone() {
-		if !sb.rec.Owned {
-			return nil, nil
-		}
-		return []Drift{{Object: "namespace " + sb.rec.NetNS, Want: "present"}}, nil
+		return sb.missing(), nil
 	}
 	release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
 	if err != nil {
@@ -314,7 +311,18 @@ func (sb *Sandbox) check(ctx context.Context) ([]Drift, error) {
 		}
 		return nil
 	})
+	if err != nil && sb.gone() {
+		return sb.missing(), nil // it went under our eyes
+	}
 	return all, err
+}
+
+// missing is the difference that the namespace of the sandbox is gone: none while the sandbox is being deleted.
+func (sb *Sandbox) missing() []Drift {
+	if !sb.rec.Owned || !sb.c.state.stays(sb) {
+		return nil
+	}
+	return []Drift{{Object: "namespace " + sb.rec.NetNS, Want: "present"}}
 }
 
 func (a *attachment) drifts(found []link.Difference) []Drift {

@@ -267,6 +267,13 @@ func (s *hostState) setLeaving(sb *Sandbox, leaving bool) bool {
 	return s.sandboxes[sb.rec.ID] == sb
 }
 
+// stays reports whether the sandbox exists and nobody is deleting it.
+func (s *hostState) stays(sb *Sandbox) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sandboxes[sb.rec.ID] == sb && !sb.leaving
+}
+
 // sandbox finds a sandbox by its ID or, if that is empty, by its container.
 func (s *hostState) sandbox(id, container string) (*Sandbox, bool) {
 	s.mu.Lock()

@@ -18,8 +18,8 @@ func TestCancelledAtAnyMoment(t *testing.T) {
 		n    int
 		step time.Duration
 	}{
-		"fake":    {40, 50 * time.Microsecond},
-		"fakenet": {40, 50 * time.Microsecond},
+		"fake":    {25, 80 * time.Microsecond},
+		"fakenet": {25, 80 * time.Microsecond},
 		"bridge":  {8, 4 * time.Millisecond},
 	} {
 		t.Run(driver, func(t *testing.T) {
@@ -135,5 +135,86 @@ func TestOneSandboxIsBusy(t *testing.T) {
 	watching.Wait()
 	if stats, err := sb.Statistics(ctx); err != nil || len(stats) != 0 {
 		t.Errorf("at the end: %v, %v", stats, err)
+	}
+}
+
+// TestSharedHandles uses the same few handles from many goroutines, and closes the controller under them.
+func TestSharedHandles(t *testing.T) {
+	const width, rounds = 3, 10
+	ctx := t.Context()
+	f := newFixture(t, "node1", libcnm.WithStore(newFaulty(t)))
+	c := f.open(t)
+	n := clusterNetwork(t, c, "blue")
+	ep := newEndpoint(t, n, "a")
+	boxes := []*libcnm.Sandbox{newSandbox(t, c, "container1"), newSandbox(t, c, "container2")}
+	box := func(i int) *libcnm.Sandbox { return boxes[i%len(boxes)] }
+	closed := make(chan struct{})
+	var wg sync.WaitGroup
+	for what, call := range map[string]func(i int) []error{
+		"join":  func(i int) []error { return []error{ep.Join(ctx, box(i))} },
+		"leave": func(i int) []error { return []error{ep.Leave(ctx, box(i))} },
+		"look": func(i int) []error {
+			ep.Info()
+			box(i).Endpoints()
+			c.Sandboxes()
+			return []error{
+				second(box(i).Statistics(ctx)), second(n.Endpoints(ctx)), second(c.Networks(ctx)), second(c.Check(ctx)),
+			}
+		},
+		"repair": func(int) []error {
+			f.host.Lose("on purpose")
+			return []error{c.Reconcile(ctx)}
+		},
+		"sandbox": func(int) []error {
+			sb, err := c.NewSandbox(ctx, "fleeting")
+			if err != nil {
+				return []error{err}
+			}
+			return []error{ep.Join(ctx, sb), sb.Delete(ctx)}
+		},
+		"endpoint": func(int) []error {
+			ep, err := n.CreateEndpoint(ctx, "fleeting")
+			if err != nil {
+				return []error{err}
+			}
+			return []error{n.Delete(ctx), ep.Join(ctx, boxes[0]), ep.Delete(ctx, libcnm.WithForce())}
+		},
+	} {
+		for i := range width {
+			wg.Go(func() {
+				for round := 0; ; round++ {
+					for _, err := range call(i + round) {
+						if !allowed(err) {
+							t.Errorf("%s: %v", what, err)
+						}
+					}
+					select {
+					case <-closed:
+						return
+					default:
+					}
+				}
+			})
+		}
+	}
+	for i := range rounds {
+		if err := ep.Join(ctx, box(i)); !allowed(err) {
+			t.Errorf("join: %v", err)
+		}
+		must(t, c.Reconcile(ctx))
+	}
+	must(t, c.Close())
+	close(closed)
+	wg.Wait()
+
+	again := f.open(t)
+	if drift, err := again.Check(ctx); err != nil || len(drift) > 0 {
+		t.Errorf("the next controller finds %v, %v", drift, err)
+	}
+	for _, sb := range again.Sandboxes() {
+		must(t, sb.Delete(ctx))
+	}
+	if left := f.host.Dump("fakenet"); left != "" {
+		t.Errorf("left on the host:\n%s", left)
 	}
 }
