@@ -22,8 +22,9 @@
 // # Errors
 //
 // Every error is an *Error and wraps one of the classes ErrNotFound, ErrExists, ErrInUse, ErrInvalid, ErrExhausted,
-// ErrConflict, ErrUnsupported, ErrUnavailable and ErrClosed, or the context's error. A call that fails with any but
-// ErrUnavailable and a context's error has changed nothing.
+// ErrConflict, ErrUnsupported, ErrUnavailable and ErrClosed, or the context's error. A call that makes something and fails
+// with any but ErrUnavailable and a context's error has changed nothing. One that removes something may fail when the
+// records say already that it is gone: what is left of it on the host, the controller then removes by itself.
 //
 // # What it does not do
 //
