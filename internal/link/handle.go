@@ -15,10 +15,11 @@ import (
 const maxIdle = 4
 
 // Handle speaks rtnetlink in one network namespace. It is safe for concurrent use: each call has a connection of its own
-// while it runs, so a slow one (deleting a link waits some 30 ms for RCU) delays no other. Sockets are opened when first
-// needed.
+// while it runs, so a slow one delays no other. Sockets are opened when first needed.
 type Handle struct {
 	ns *NS // nil: the process's own
+
+	deleting sync.WaitGroup // deletions whose interface is gone and which still wait for RCU
 
 	mu     sync.Mutex // guards the following
 	idle   []*conn
@@ -45,7 +46,8 @@ func Open(ns *NS) (*Handle, error) {
 	return h, nil
 }
 
-// Close releases the sockets. Calls that run keep theirs until they return; later ones fail with ErrClosed.
+// Close releases the sockets. Calls that run keep theirs until they return; later ones fail with ErrClosed. It waits for
+// deletions to end.
 func (h *Handle) Close() error {
 	h.mu.Lock()
 	idle, closed := h.idle, h.closed
@@ -54,6 +56,7 @@ func (h *Handle) Close() error {
 	for _, c := range idle {
 		c.close()
 	}
+	h.deleting.Wait()
 	if closed || h.ns == nil {
 		return nil
 	}
@@ -85,6 +88,11 @@ func (h *Handle) useSlot(fn func(*conn) error) error {
 		return err
 	}
 	err = fn(c)
+	h.put(c)
+	return err
+}
+
+func (h *Handle) put(c *conn) {
 	h.mu.Lock()
 	keep := !h.closed && len(h.idle) < maxIdle
 	if keep {
@@ -94,7 +102,6 @@ func (h *Handle) useSlot(fn func(*conn) error) error {
 	if !keep {
 		c.close()
 	}
-	return err
 }
 
 func (h *Handle) get() (*conn, error) {

@@ -110,28 +110,6 @@ func (h *Handle) Owned(ctx context.Context, mark string) ([]Link, error) {
 	return owned, err
 }
 
-// DeleteLink removes the link called name if it carries alias. One that is absent, or somebody else's, is no error and
-// stays as it is: ours is gone either way. A veth takes its other end with it.
-func (h *Handle) DeleteLink(ctx context.Context, name, alias string) error {
-	return h.use(ctx, func(c *conn) error {
-		l, err := c.link(name)
-		if errors.Is(err, errdefs.ErrNotFound) || err == nil && !l.carries(alias) || errors.Is(err, errdefs.ErrConflict) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return c.delete(l)
-	})
-}
-
-// delete goes by index, which the kernel does not use twice: whatever happened to the name, nothing else is hit.
-func (c *conn) delete(l Link) error {
-	gone := newChange("delete interface", l.Name, unix.RTM_DELLINK, 0, header(l.Index))
-	gone.absentOK = true
-	return c.changes.apply(gone)
-}
-
 // RenameLink gives an interface another name. A name in use is ErrExists.
 func (h *Handle) RenameLink(ctx context.Context, from, to string) error {
 	if err := errors.Join(CheckName(from), CheckName(to)); err != nil {
