@@ -57,6 +57,11 @@ type Driver interface {
 // ApplyNetwork and RemoveNetwork.
 type PeerApplier interface {
 	// ApplyPeers makes endpoints on other nodes reachable, or unreachable. See PeerUpdate for the order rules.
+	//
+	// A peer that this host could never reach (its tunnel address is of the wrong family, one of its addresses is
+	// in no subnet) must not keep others from being reached: it is left out, what was known of it before is gone, the
+	// rest of the update is applied, and the error is ErrInvalid and names it. The same goes for members, and for
+	// peers and members in a Sync; Check reports them. Repeating the update will not help.
 	ApplyPeers(ctx context.Context, n NetworkID, u PeerUpdate) error
 }
 

@@ -51,6 +51,7 @@ func Open(ctx context.Context, cfg Config) (*Switch, error) {
 		indexes: map[string]int{},
 		events:  make(chan string, 1),
 	}
+	s.want.vtep = cfg.VTEP
 	s.rows = &rows{bridge: cfg.Bridge, want: s.wantRows, expected: map[string]int{}}
 	socket := filepath.Join(cfg.RunDir, cfg.Bridge+".mgmt")
 	s.watch = newWatch(socket, cfg.Logger, s.bridgeIsOurs)

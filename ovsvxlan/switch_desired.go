@@ -26,6 +26,7 @@ type LocalEndpoint struct {
 // desired is the desired state of one bridge and the numbers given out for it. It does no I/O and has no lock.
 type desired struct {
 	base     Base
+	vtep     netip.Addr // this node's tunnel address; zero: none is of the wrong family
 	networks map[string]*networkModel
 	zones    map[string]uint16 // by network, also of networks a previous process knew
 	numbers  map[string]uint32 // OpenFlow ports by device, likewise
@@ -46,7 +47,7 @@ func newDesired(base Base, zones map[string]uint16, numbers map[string]uint32) *
 // fresh is without networks that would give the same numbers to the same things.
 func (m *desired) fresh() *desired {
 	f := newDesired(m.base, maps.Clone(m.zones), maps.Clone(m.numbers))
-	f.next = m.next
+	f.vtep, f.next = m.vtep, m.next
 	return f
 }
 
@@ -216,17 +217,6 @@ func (m *desired) dropEndpoint(network, id string) (LocalEndpoint, []Object, boo
 	delete(n.endpoints, id)
 	delete(m.numbers, e.Interface)
 	return e, append(n.claims.DeleteEndpoint(id), Object{KindMembers, network, ""}), true
-}
-
-// setMembers replaces the other nodes of a network.
-func (m *desired) setMembers(n *networkModel, vteps []netip.Addr) ([]Object, error) {
-	for _, v := range vteps {
-		if err := validVTEP(v); err != nil {
-			return nil, fmt.Errorf("member of network %s: %w", n.spec.ID, err)
-		}
-	}
-	n.members = slices.Clone(vteps)
-	return []Object{{KindMembers, n.spec.ID, ""}}, nil
 }
 
 // compile returns the programs of the objects that have one, and the others.

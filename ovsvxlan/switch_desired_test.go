@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -93,5 +95,33 @@ func TestStoredZones(t *testing.T) {
 	}})
 	if len(got) != 1 || got["a"] != 5 {
 		t.Errorf("read %v, want only a: 5", got)
+	}
+}
+
+// A peer or member that no tunnel from here can reach is left out, and nothing else is.
+func TestOtherFamilyIsRefused(t *testing.T) {
+	d := newDesired(testBase(), map[string]uint16{}, map[string]uint32{})
+	d.vtep = netip.MustParseAddr("192.0.2.1")
+	four, six := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
+	peer := func(id string, vtep netip.Addr, last byte, generation uint64) Peer {
+		addr := netip.AddrFrom4([4]byte{10, 0, 0, last})
+		return Peer{ID: id, Network: "1", MAC: MAC{2, 0, 0, 0, 3, last}, Addrs: []netip.Addr{addr}, VTEP: vtep, Generation: generation}
+	}
+	state := State{
+		Network: numbered(1),
+		Peers:   []Peer{peer("six", six, 2, 1), peer("four", four, 3, 2)}, Members: []netip.Addr{six, four},
+	}
+	refused := d.fill([]State{state})
+	if err := reasons(refused); len(refused) != 2 || !errors.Is(err, errdefs.ErrInvalid) || !strings.Contains(err.Error(), "peer six") {
+		t.Errorf("refused: %v, want the peer and the member with the tunnel address %s", err, six)
+	}
+	n := d.networks["1"]
+	if !slices.Equal(n.members, []netip.Addr{four}) || len(n.claims.peers) != 1 {
+		t.Errorf("members %v, peers %v, want %s and peer four", n.members, n.claims.peers, four)
+	}
+	// A peer that moves to where it cannot be reached is gone from where it was.
+	objects, refused, err := d.setPeers("1", PeerUpdate{Set: []Peer{peer("four", six, 3, 3)}, Members: []netip.Addr{four}})
+	if err != nil || len(refused) != 1 || len(n.claims.peers) != 0 || !slices.Contains(objects, Object{KindPeer, "1", "four"}) {
+		t.Errorf("moved: %v, %v, %v; peers %v", objects, refused, err, n.claims.peers)
 	}
 }

@@ -2,8 +2,12 @@ package ovsvxlan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
 )
 
 // PeerUpdate changes what is known of a network's endpoints on other nodes.
@@ -20,15 +24,20 @@ type PeerRef struct {
 	Generation uint64
 }
 
-// ApplyPeers makes endpoints on other nodes reachable, or unreachable.
+// ApplyPeers makes endpoints on other nodes reachable, or unreachable. A peer or member that cannot be reached from this
+// node does not keep the others from being: it is left out, also if it was reachable before, and the error is ErrInvalid
+// and names it.
 func (s *Switch) ApplyPeers(ctx context.Context, network string, u PeerUpdate) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var objects []Object
+	var (
+		objects []Object
+		refused []refusal
+	)
 	err := s.change(func(m *desired) error {
 		var err error
-		if objects, err = m.setPeers(network, u); err != nil {
+		if objects, refused, err = m.setPeers(network, u); err != nil {
 			return err
 		}
 		return s.lockedProgram(m, objects)
@@ -37,40 +46,85 @@ func (s *Switch) ApplyPeers(ctx context.Context, network string, u PeerUpdate) e
 		return fmt.Errorf("apply peers of network %s: %w", network, err)
 	}
 	s.updateProbes()
-	if err := s.flows.apply(ctx, objects); err != nil {
+	if err := errors.Join(s.flows.apply(ctx, objects), reasons(refused)); err != nil {
 		return fmt.Errorf("apply peers of network %s: %w", network, err)
 	}
 	return nil
 }
 
-// setPeers changes nothing unless all of u is valid.
-func (m *desired) setPeers(network string, u PeerUpdate) ([]Object, error) {
+// refusal is an object of a desired state that cannot be, and why. The error names it too.
+type refusal struct {
+	object string
+	err    error
+}
+
+func reasons(refused []refusal) error {
+	errs := make([]error, len(refused))
+	for i, r := range refused {
+		errs[i] = r.err
+	}
+	return errors.Join(errs...)
+}
+
+// setPeers leaves out what is refused.
+func (m *desired) setPeers(network string, u PeerUpdate) (objects []Object, refused []refusal, err error) {
 	n, err := m.network(network)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	objects, refused = m.setMembers(n, u.Members)
+	var set []Peer
+	gone := slices.Clone(u.Del)
 	for _, p := range u.Set {
-		if err := n.spec.validateMember(p.Network, p.MAC, p.Addrs); err != nil {
-			return nil, fmt.Errorf("peer %s: %w", p.ID, err)
+		err := n.spec.validateMember(p.Network, p.MAC, p.Addrs)
+		if err == nil {
+			err = m.checkVTEP(p.VTEP)
 		}
-		if err := validVTEP(p.VTEP); err != nil {
-			return nil, fmt.Errorf("peer %s: %w", p.ID, err)
+		if err == nil {
+			set = append(set, p)
+			continue
 		}
-	}
-	objects, err := m.setMembers(n, u.Members)
-	if err != nil {
-		return nil, err
+		refused = append(refused, refusal{"peer " + p.ID, fmt.Errorf("peer %s: %w", p.ID, err)})
+		gone = append(gone, PeerRef{p.ID, p.Generation})
+		if old, known := n.claims.peers[p.ID]; known && old.generation > p.Generation {
+			set = append(set, old.want) // p is late
+		}
 	}
 	if u.Full {
-		return append(objects, n.claims.ReplacePeers(u.Set)...), nil
+		return append(objects, n.claims.ReplacePeers(set)...), refused, nil
 	}
-	for _, p := range u.Set {
+	for _, p := range set {
 		objects = append(objects, n.claims.SetPeer(p)...)
 	}
-	for _, d := range u.Del {
+	for _, d := range gone {
 		objects = append(objects, n.claims.DeletePeer(d.ID, d.Generation)...)
 	}
-	return distinct(objects), nil
+	return distinct(objects), refused, nil
+}
+
+// setMembers replaces the other nodes of a network, but for those refused.
+func (m *desired) setMembers(n *networkModel, vteps []netip.Addr) ([]Object, []refusal) {
+	n.members = nil
+	var refused []refusal
+	for _, v := range vteps {
+		if err := m.checkVTEP(v); err != nil {
+			refused = append(refused, refusal{"member " + v.String(), fmt.Errorf("member of network %s: %w", n.spec.ID, err)})
+			continue
+		}
+		n.members = append(n.members, v)
+	}
+	return []Object{{KindMembers, n.spec.ID, ""}}, refused
+}
+
+// checkVTEP reports whether a tunnel from this node can reach addr: all tunnels of a node have one source.
+func (m *desired) checkVTEP(addr netip.Addr) error {
+	if err := validVTEP(addr); err != nil {
+		return err
+	}
+	if m.vtep.IsValid() && m.vtep.Is4() != addr.Is4() {
+		return fmt.Errorf("tunnel address %s: of another family than this node's %s: %w", addr, m.vtep, errdefs.ErrInvalid)
+	}
+	return nil
 }
 
 // vteps returns every node some network has a member on.

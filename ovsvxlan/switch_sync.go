@@ -18,8 +18,8 @@ type State struct {
 }
 
 // Sync makes the bridge equal to want: it repairs ports, flows and groups, and removes what is ours and not wanted.
-// Flows and ports that are right are left alone. A network that cannot be built is an error and absent; the others
-// are built all the same.
+// Flows and ports that are right are left alone. What cannot be is left out and an error, as by ApplyPeers; the rest is made
+// all the same.
 func (s *Switch) Sync(ctx context.Context, want []State) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -32,12 +32,12 @@ func (s *Switch) Sync(ctx context.Context, want []State) error {
 		}
 	}
 	var (
-		invalid error
+		refused []refusal
 		freed   []uint16
 	)
 	err := s.change(func(m *desired) error {
 		next := m.fresh()
-		invalid = next.fill(want)
+		refused = next.fill(want)
 		freed = next.settle(m)
 		programs, _, err := next.compile(next.objects())
 		if err != nil {
@@ -51,7 +51,7 @@ func (s *Switch) Sync(ctx context.Context, want []State) error {
 		return err
 	}
 	s.updateProbes()
-	return errors.Join(invalid, s.sync(ctx, len(want) > 0, freed))
+	return errors.Join(reasons(refused), s.sync(ctx, len(want) > 0, freed))
 }
 
 func (s *Switch) sync(ctx context.Context, wanted bool, freed []uint16) error {
@@ -78,30 +78,27 @@ func (s *Switch) sync(ctx context.Context, wanted bool, freed []uint16) error {
 	)
 }
 
-// fill adds all of want. It skips what is invalid and returns why.
-func (m *desired) fill(want []State) error {
-	var errs []error
+// fill adds all of want. It leaves out and returns what is refused.
+func (m *desired) fill(want []State) []refusal {
+	var refused []refusal
 	for _, state := range want {
 		if _, err := m.setNetwork(state.Network); err != nil {
-			errs = append(errs, err)
+			refused = append(refused, refusal{"network " + state.Network.ID, err})
 			continue
 		}
 		for _, e := range state.Endpoints {
 			if _, err := m.setEndpoint(e); err != nil {
-				errs = append(errs, err)
+				refused = append(refused, refusal{"endpoint " + e.ID, err})
 			}
 		}
-		for _, p := range state.Peers {
-			if _, err := m.setPeers(state.Network.ID, PeerUpdate{Set: []Peer{p}}); err != nil {
-				errs = append(errs, err)
-			}
+		u := PeerUpdate{Full: true, Set: state.Peers, Members: state.Members}
+		_, more, err := m.setPeers(state.Network.ID, u)
+		if err != nil {
+			more = append(more, refusal{"peers of network " + state.Network.ID, err})
 		}
-		n := m.networks[state.Network.ID]
-		if _, err := m.setMembers(n, state.Members); err != nil {
-			errs = append(errs, err)
-		}
+		refused = append(refused, more...)
 	}
-	return errors.Join(errs...)
+	return refused
 }
 
 // settle gives up numbers that nothing in m has, and returns the freed zones of before.
@@ -118,26 +115,30 @@ func (m *desired) settle(before *desired) []uint16 {
 	return freed
 }
 
-// Check names every difference between the bridge and want, and changes nothing.
+// Check names every difference between the bridge and want, also what of want cannot be, and changes nothing.
 func (s *Switch) Check(ctx context.Context, want []State) ([]Difference, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	var (
-		next *desired
-		rows wantRows
+		next  *desired
+		rows  wantRows
+		diffs []Difference
 	)
 	err := s.change(func(m *desired) error {
 		next = m.fresh()
-		err := next.fill(want)
+		for _, r := range next.fill(want) {
+			diffs = append(diffs, Difference{Object: r.object, Want: "applied", Have: r.err.Error()})
+		}
 		next.settle(m)
 		rows = s.lockedWantRows(next)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	diffs, err := s.rows.check(ctx, rows)
+	found, err := s.rows.check(ctx, rows)
+	diffs = append(diffs, found...)
 	if err != nil || rows.bridge == nil {
 		return diffs, err
 	}

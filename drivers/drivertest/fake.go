@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -160,8 +161,12 @@ func (f *clusterFake) ApplyPeers(ctx context.Context, n drivers.NetworkID, u dri
 	if err := f.step(ctx, "change peers of network %s", n); err != nil {
 		return err
 	}
-	if !f.host.putPeers(f.key(n), u) {
-		return fmt.Errorf("change peers of network %s: %w", n, drivers.ErrNotFound)
+	known, err := f.host.putPeers(f.key(n), u)
+	if !known {
+		err = drivers.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("change peers of network %s: %w", n, err)
 	}
 	return nil
 }
@@ -179,12 +184,15 @@ func (f *fake) Sync(ctx context.Context, want []drivers.NetworkState) error {
 			}
 		}
 	}
+	var refused error
 	for _, id := range sortedKeys(wanted) {
-		if err := f.syncNetwork(ctx, wanted[id]); err != nil {
+		err := f.syncNetwork(ctx, wanted[id])
+		if err != nil && !errors.Is(err, drivers.ErrInvalid) {
 			return err
 		}
+		refused = errors.Join(refused, err)
 	}
-	return nil
+	return refused
 }
 
 func (f *fake) syncNetwork(ctx context.Context, want *fakeNetwork) error {
@@ -216,7 +224,7 @@ func (f *fake) syncNetwork(ctx context.Context, want *fakeNetwork) error {
 		return err
 	}
 	f.host.setPeers(f.key(id), want)
-	return nil
+	return want.refusals()
 }
 
 // Check renders both sides and names the lines that differ.
@@ -235,6 +243,9 @@ func (f *fake) Check(ctx context.Context, want []drivers.NetworkState) ([]driver
 		}
 		if n := wanted[id]; n != nil {
 			should = n.objects()
+			for peer, err := range n.refused {
+				should[fmt.Sprintf("peer %s", peer)] = err.Error()
+			}
 		}
 		drift = append(drift, f.compare(id, have, should)...)
 	}

@@ -128,8 +128,12 @@ func (h *FakeHost) deleteEndpoint(key fakeKey, id drivers.EndpointID) {
 	h.change(key, func(n *fakeNetwork) { delete(n.endpoints, id) })
 }
 
-func (h *FakeHost) putPeers(key fakeKey, u drivers.PeerUpdate) bool {
-	return h.change(key, func(n *fakeNetwork) { n.update(u) })
+func (h *FakeHost) putPeers(key fakeKey, u drivers.PeerUpdate) (known bool, err error) {
+	known = h.change(key, func(n *fakeNetwork) {
+		n.update(u)
+		err = n.refusals()
+	})
+	return known, err
 }
 
 func (h *FakeHost) setPeers(key fakeKey, want *fakeNetwork) {

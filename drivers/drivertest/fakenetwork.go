@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,6 +15,7 @@ type fakeNetwork struct {
 	endpoints map[drivers.EndpointID]fakeEndpoint
 	peers     map[drivers.EndpointID]drivers.Peer
 	members   []drivers.Member
+	refused   map[drivers.EndpointID]error // peers of the last update that were left out
 }
 
 // fakeEndpoint is an endpoint of which at least the host's half exists.
@@ -47,13 +49,23 @@ func wantedNetworks(want []drivers.NetworkState) map[drivers.NetworkID]*fakeNetw
 
 // update changes the peers by the rules of drivers.PeerUpdate.
 func (n *fakeNetwork) update(u drivers.PeerUpdate) {
+	n.refused = map[drivers.EndpointID]error{}
+	u.Del = slices.Clone(u.Del)
+	u.Set = slices.DeleteFunc(slices.Clone(u.Set), func(p drivers.Peer) bool {
+		err := n.admits(p)
+		if err != nil {
+			n.refused[p.Endpoint] = err
+			u.Del = append(u.Del, drivers.PeerRef{Endpoint: p.Endpoint, Generation: p.Generation})
+		}
+		return err != nil
+	})
 	if u.Full {
 		keep := make(map[drivers.EndpointID]bool, len(u.Set))
 		for _, p := range u.Set {
 			keep[p.Endpoint] = true
 		}
 		for id := range n.peers {
-			if !keep[id] {
+			if !keep[id] && n.refused[id] == nil { // one that is refused may be late
 				delete(n.peers, id)
 			}
 		}
@@ -69,6 +81,28 @@ func (n *fakeNetwork) update(u drivers.PeerUpdate) {
 		}
 	}
 	n.members = slices.Clone(u.Members)
+}
+
+// admits reports whether a peer could be in the network.
+func (n *fakeNetwork) admits(p drivers.Peer) error {
+	if !p.VTEP.IsValid() || p.VTEP.IsUnspecified() {
+		return fmt.Errorf("peer %s: tunnel address %s: %w", p.Endpoint, p.VTEP, drivers.ErrInvalid)
+	}
+	for _, a := range p.Addrs {
+		if !slices.ContainsFunc(n.spec.Subnets, func(s drivers.Subnet) bool { return s.Prefix.Contains(a) }) {
+			return fmt.Errorf("peer %s: address %s: in no subnet: %w", p.Endpoint, a, drivers.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// refusals joins why peers were left out.
+func (n *fakeNetwork) refusals() error {
+	var errs []error
+	for _, id := range sortedKeys(n.refused) {
+		errs = append(errs, n.refused[id])
+	}
+	return errors.Join(errs...)
 }
 
 func (n *fakeNetwork) describe() string {

@@ -1,8 +1,10 @@
 package drivertest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -30,6 +32,11 @@ func peerLaws() []law {
 			name:  "peers/full",
 			why:   "a full update is complete: a peer not in it is gone",
 			check: onlyWithPeers(checkFull),
+		},
+		{
+			name:  "peers/refused",
+			why:   "one peer that can never be reached is left out, named and ErrInvalid; it does not keep the others from being reached",
+			check: onlyWithPeers(checkRefused),
 		},
 	}
 }
@@ -280,5 +287,50 @@ func checkFull(e *env) {
 	}{{"one left", s.Peers[:1], one}, {"both", s.Peers, two}, {"none", nil, none}} {
 		e.applyPeers(s, drivers.PeerUpdate{Full: true, Set: c.peers, Members: s.Members})
 		e.expect(c.want, "a full update, %s", c.name)
+	}
+}
+
+// checkRefused mixes a peer that cannot be with one that can.
+func checkRefused(e *env) {
+	s := e.world.single()
+	s.Peers = nil
+	good := e.adaptPeer(s, e.world.peerOf(s, 0, 100, 0, 5))
+	was := e.adaptPeer(s, e.world.peerOf(s, 1, 101, 1, 6))
+	late := e.fullDump(s, []drivers.Peer{good, was})
+	want := e.fullDump(s, []drivers.Peer{good})
+	for _, c := range []struct {
+		name  string
+		spoil func(*drivers.Peer)
+	}{
+		{"no tunnel address", func(p *drivers.Peer) { p.VTEP = netip.Addr{} }},
+		{"an address in no subnet", func(p *drivers.Peer) { p.Addrs = []netip.Addr{netip.MustParseAddr("203.0.113.7")} }},
+	} {
+		bad := was
+		bad.Generation++
+		c.spoil(&bad)
+		refused := func(err error, format string, args ...any) {
+			e.Helper()
+			if what := fmt.Sprintf(format, args...); !errors.Is(err, drivers.ErrInvalid) || !strings.Contains(err.Error(), string(bad.Endpoint)) {
+				e.Errorf("%s: %v, want ErrInvalid that names %s", what, err, bad.Endpoint)
+			}
+		}
+		p, _ := e.peers(e.d)
+		for _, full := range []bool{false, true} {
+			e.applyPeers(s, drivers.PeerUpdate{Full: true, Set: []drivers.Peer{was}, Members: s.Members})
+			u := drivers.PeerUpdate{Full: full, Set: []drivers.Peer{bad, good}, Members: s.Members}
+			refused(p.ApplyPeers(e.ctx, s.Network.ID, u), "ApplyPeers(full %t) with %s", full, c.name)
+			e.expect(want, "ApplyPeers(full %t) with a peer with %s", full, c.name)
+		}
+		with := s
+		with.Peers = []drivers.Peer{bad, good}
+		refused(e.d.Sync(e.ctx, []drivers.NetworkState{with}), "Sync with %s", c.name)
+		e.expect(want, "Sync with a peer with %s", c.name)
+		if drift := list(e.check([]drivers.NetworkState{with})); !strings.Contains(drift, string(bad.Endpoint)) {
+			e.Errorf("Check does not name the peer with %s: %q", c.name, drift)
+		}
+		e.applyPeers(s, drivers.PeerUpdate{Full: true, Set: []drivers.Peer{was, good}, Members: s.Members})
+		bad.Generation = was.Generation - 1
+		refused(p.ApplyPeers(e.ctx, s.Network.ID, drivers.PeerUpdate{Full: true, Set: []drivers.Peer{bad, good}, Members: s.Members}), "late ApplyPeers with %s", c.name)
+		e.expect(late, "a late peer with %s", c.name)
 	}
 }

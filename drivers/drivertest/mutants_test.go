@@ -94,38 +94,18 @@ func (m *mutant) Close() error {
 // rewrite changes peers or endpoints of a network on the host directly.
 func (m *mutant) rewrite(id drivers.NetworkID, fn func(*fakeNetwork)) { m.host.change(m.key(id), fn) }
 
-// age makes the mutant take every local endpoint for one of this generation.
-func (m *mutant) age(generation uint64) {
-	aged := func(want []drivers.NetworkState) []drivers.NetworkState {
-		want = cloneEach(want, clone)
-		for _, s := range want {
-			for i := range s.Endpoints {
-				s.Endpoints[i].Generation = generation
-			}
-		}
-		return want
-	}
-	m.applyEndpoint = func(m *mutant, ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {
-		ep.Generation = generation
-		return m.clusterFake.ApplyEndpoint(ctx, ep)
-	}
-	m.sync = func(m *mutant, ctx context.Context, want []drivers.NetworkState) error {
-		return m.clusterFake.Sync(ctx, aged(want))
-	}
-	m.check = func(m *mutant, ctx context.Context, want []drivers.NetworkState) ([]drivers.Drift, error) {
-		return m.clusterFake.Check(ctx, aged(want))
-	}
-}
-
 // leaked is never closed before the process ends.
 var leaked = make(chan struct{})
 
-// mutants are the bugs the suite must find, each with the law that names it.
-var mutants = []struct {
+// bug is one that the suite must find, with the law that names it.
+type bug struct {
 	bug    string
 	law    string
 	mutate func(*mutant)
-}{
+}
+
+// mutants are the bugs of any driver.
+var mutants = []bug{
 	{"accepts unknown options", "validate/refuses", func(m *mutant) {
 		m.validate = func(m *mutant, n drivers.Network) error {
 			n.Options = nil
@@ -350,66 +330,6 @@ var mutants = []struct {
 			return m.clusterFake.ApplyEndpoint(ctx, ep)
 		}
 	}},
-	{"a late delete removes a newer peer", "peers/generations", func(m *mutant) {
-		m.applyPeers = func(m *mutant, ctx context.Context, id drivers.NetworkID, u drivers.PeerUpdate) error {
-			for i := range u.Del {
-				u.Del[i].Generation = 1 << 60
-			}
-			return m.clusterFake.ApplyPeers(ctx, id, u)
-		}
-	}},
-	{"a stale set replaces a newer peer", "peers/generations", func(m *mutant) {
-		m.applyPeers = func(m *mutant, ctx context.Context, id drivers.NetworkID, u drivers.PeerUpdate) error {
-			if ctx.Err() == nil {
-				m.rewrite(id, func(n *fakeNetwork) {
-					for _, p := range u.Set {
-						delete(n.peers, p.Endpoint)
-					}
-				})
-			}
-			return m.clusterFake.ApplyPeers(ctx, id, u)
-		}
-	}},
-	{"the last to arrive has the address", "peers/generations", func(m *mutant) {
-		clock := uint64(1 << 40)
-		m.applyPeers = func(m *mutant, ctx context.Context, id drivers.NetworkID, u drivers.PeerUpdate) error {
-			u.Set = cloneEach(u.Set, clonePeer)
-			for i := range u.Set {
-				clock++
-				u.Set[i].Generation = clock
-			}
-			return m.clusterFake.ApplyPeers(ctx, id, u)
-		}
-	}},
-	{"a local endpoint always wins its address", "peers/local claims", func(m *mutant) {
-		m.applyPeers = func(m *mutant, ctx context.Context, id drivers.NetworkID, u drivers.PeerUpdate) error {
-			if n := m.host.snapshot(m.key(id)); n != nil && !u.Full {
-				u.Set = slices.DeleteFunc(slices.Clone(u.Set), func(p drivers.Peer) bool {
-					for _, ep := range n.endpoints {
-						if ep.spec.Addrs[0].Addr() == p.Addrs[0] {
-							return true
-						}
-					}
-					return false
-				})
-			}
-			return m.clusterFake.ApplyPeers(ctx, id, u)
-		}
-	}},
-	{"a local endpoint wins over every peer, and always did", "peers/local claims", func(m *mutant) { m.age(1 << 60) }},
-	{"a peer wins over every local endpoint, and always did", "peers/local claims", func(m *mutant) { m.age(0) }},
-	{"a full update only adds", "peers/full", func(m *mutant) {
-		m.applyPeers = func(m *mutant, ctx context.Context, id drivers.NetworkID, u drivers.PeerUpdate) error {
-			u.Full = false
-			return m.clusterFake.ApplyPeers(ctx, id, u)
-		}
-	}},
-	{"a delta forgets its deletions", "peers/deltas", func(m *mutant) {
-		m.applyPeers = func(m *mutant, ctx context.Context, id drivers.NetworkID, u drivers.PeerUpdate) error {
-			u.Del = nil
-			return m.clusterFake.ApplyPeers(ctx, id, u)
-		}
-	}},
 	{"Close tears down", "close/data plane", func(m *mutant) {
 		m.close = func(m *mutant) error {
 			for _, id := range m.host.networkIDs(m.info.Name) {
@@ -445,7 +365,7 @@ var mutants = []struct {
 func TestSuiteFindsBugs(t *testing.T) {
 	all := laws()
 	covered := map[string]bool{}
-	for _, c := range mutants {
+	for _, c := range slices.Concat(mutants, peerMutants) {
 		covered[c.law] = true
 		t.Run(c.bug, func(t *testing.T) {
 			i := slices.IndexFunc(all, func(l law) bool { return l.name == c.law })

@@ -222,11 +222,9 @@ func (d *Driver) ApplyPeers(ctx context.Context, n drivers.NetworkID, u drivers.
 	for _, r := range u.Del {
 		update.Del = append(update.Del, ovsvxlan.PeerRef{ID: string(r.Endpoint), Generation: r.Generation})
 	}
-	if err := engine.ApplyPeers(ctx, string(n), update); err != nil {
-		return err
-	}
+	err := engine.ApplyPeers(ctx, string(n), update)
 	d.report(ctx, nw, u.Members)
-	return nil
+	return err
 }
 
 // report logs MTU mismatches when they are new.
