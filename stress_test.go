@@ -18,9 +18,9 @@ func TestCancelledAtAnyMoment(t *testing.T) {
 		n    int
 		step time.Duration
 	}{
-		"fake":    {25, 80 * time.Microsecond},
-		"fakenet": {25, 80 * time.Microsecond},
-		"bridge":  {8, 4 * time.Millisecond},
+		"fake":    {16, 120 * time.Microsecond},
+		"fakenet": {16, 120 * time.Microsecond},
+		"bridge":  {5, 7 * time.Millisecond},
 	} {
 		t.Run(driver, func(t *testing.T) {
 			f := newFixture(t, "node1", libcnm.WithStore(newFaulty(t)))
