@@ -20,31 +20,9 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil/rig"
 )
 
-var (
-	outside4, outside6 = netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
-	uplink             = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}
-)
-
-// newOutside is the world beyond this host. It has routes back to the networks, so that only the firewall keeps it out.
-func newOutside(t *testing.T) rig.Box {
+func newOutside(t *testing.T) rig.Outside {
 	t.Helper()
-	home, out := testutil.HomeNS(t), testutil.NewNS(t)
-	for _, ns := range []*testutil.NS{home, out} {
-		// A router asks for neighbours from its link-local address, which detecting duplicates holds up for two seconds.
-		ns.Sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
-	}
-	testutil.Connect(t, home, "up0", out, "up0")
-	home.AddAddr(t, "up0", uplink...)
-	out.AddAddr(t, "up0", netip.PrefixFrom(outside4, 24), netip.PrefixFrom(outside6, 64))
-	home.AddRoute(t, netip.Prefix{}, outside4)
-	home.AddRoute(t, netip.Prefix{}, outside6)
-	out.AddRoute(t, netip.MustParsePrefix("10.0.0.0/8"), uplink[0].Addr())
-	out.AddRoute(t, netip.MustParsePrefix("fd00::/16"), uplink[1].Addr())
-	t.Cleanup(func() {
-		l, err := netlink.LinkByName("up0")
-		rig.Must(t, errors.Join(err, netlink.LinkDel(l)))
-	})
-	return rig.Box{NS: out, Addrs: []netip.Addr{outside4, outside6}}
+	return rig.NewOutside(t, netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/16"))
 }
 
 func TestWhoReachesWhom(t *testing.T) {
@@ -60,7 +38,7 @@ func TestWhoReachesWhom(t *testing.T) {
 		"green1":   join(t, d, green, 10),
 		"private1": join(t, d, private, 10),
 		"private2": join(t, d, private, 11),
-		"outside":  newOutside(t),
+		"outside":  newOutside(t).Box,
 	}
 	for n, name := range map[int]string{1: "blue gateway", 2: "green gateway"} {
 		nw := newNetwork(n)
@@ -111,11 +89,11 @@ func TestEgressIsMasqueradedUnlessAskedNotTo(t *testing.T) {
 			rig.Must(t, d.ApplyNetwork(t.Context(), n))
 			b := join(t, d, n, 10)
 			for i, to := range out.Addrs {
-				want := uplink[i].Addr()
+				want := out.Uplink[i]
 				if off {
 					want = b.Addrs[i]
 				}
-				if from := seenFrom(t, b, out, to); from != want {
+				if from := seenFrom(t, b, out.Box, to); from != want {
 					t.Errorf("%s was called by %s, want %s", to, from, want)
 				}
 			}

@@ -183,6 +183,32 @@ func headerChecksum(b []byte) uint16 {
 	return ^uint16(sum>>16 + sum&0xffff)
 }
 
+// OVS 3.1.0 with the netdev datapath dies of a flush that selects connections by an address and meets one of ICMPv6. What
+// goes with an endpoint and with a network is flushed in other ways.
+func TestRemovalSparesVswitchd(t *testing.T) {
+	n := newNode(t)
+	fw := new(fakeFirewall)
+	n.fw, n.rules = fw, fw.dump
+	d := n.newDriver(t)
+	outside := rig.NewOutside(t, DefaultTransit4, DefaultTransit6)
+	rig.Must(t, d.ApplyNetwork(t.Context(), overlay(1)))
+	leaves, stays := join(t, d, overlay(1), 2), join(t, d, overlay(1), 3)
+	for _, b := range []rig.Box{leaves, stays} {
+		rig.Reach(t, b.NS, outside.Addrs...)
+	}
+	// The answer is that of the process that was started: nothing here starts another.
+	connections := func() string { return n.ovs.Appctl(t, "dpctl/dump-conntrack") }
+	if have := connections(); strings.Count(have, "icmpv6") < 2 {
+		t.Errorf("want connections of ICMPv6, have\n%s", have)
+	}
+	rig.Must(t, d.RemoveEndpoint(t.Context(), overlay(1).ID, leaves.Endpoint.ID))
+	rig.Reach(t, stays.NS, outside.Addrs...)
+	rig.Must(t, d.RemoveNetwork(t.Context(), overlay(1).ID))
+	if have := connections(); strings.Contains(have, "zone=") {
+		t.Errorf("connections outlive their network:\n%s", have)
+	}
+}
+
 // Closing a driver ends what it started, and leaves the traffic.
 func TestCloseLeavesTraffic(t *testing.T) {
 	n := newNode(t)
