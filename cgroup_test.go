@@ -17,8 +17,8 @@ func cgroupRoot(t *testing.T) string {
 	must(t, err)
 	for line := range strings.Lines(string(mounts)) {
 		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == "cgroup2" {
-			probe, err := os.MkdirTemp(fields[1], "libcnm-probe-")
-			if err != nil {
+			probe := filepath.Join(fields[1], "libcnm-test-probe")
+			if err := os.Mkdir(probe, 0o755); err != nil {
 				t.Skipf("cgroup v2 is mounted at %s, but groups cannot be made there: %v", fields[1], err)
 			}
 			must(t, os.Remove(probe))
