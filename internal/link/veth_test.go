@@ -286,6 +286,30 @@ func TestManyVethsInParallel(t *testing.T) {
 	}
 }
 
+// Whoever looks at a pair while it comes and goes sees it or does not.
+func TestCheckVethWhileItComesAndGoes(t *testing.T) {
+	const times, observers = 10, 8
+	host, _, v := pair(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var group errgroup.Group
+	for range observers {
+		group.Go(func() error {
+			for ctx.Err() == nil {
+				if _, err := host.CheckVeth(t.Context(), v); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for range times {
+		must(t, host.EnsureVeth(t.Context(), v))
+		must(t, host.DeleteLink(t.Context(), v.Name, v.Alias))
+	}
+	stop()
+	must(t, group.Wait())
+}
+
 func TestFullBridgeIsExhausted(t *testing.T) {
 	const ports = 1023
 	_, host := sandbox(t)

@@ -179,6 +179,10 @@ func (h *Handle) CheckVeth(ctx context.Context, v Veth) ([]Difference, error) {
 			return nil
 		}
 		state, err := h.vethState(c, v, l)
+		if errors.Is(err, errdefs.ErrNotFound) { // it was deleted between one question and the next
+			out = []Difference{{Object: "link " + v.Name, Want: v.Alias}}
+			return nil
+		}
 		if err != nil {
 			return err
 		}
