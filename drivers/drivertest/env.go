@@ -14,13 +14,13 @@ import (
 // env is what one law works with.
 type env struct {
 	testing.TB
+	suite *suite
 	host  Host
 	ctx   context.Context
 	rnd   *rand.Rand
 	d     drivers.Driver
 	world world
 
-	settle    time.Duration // bounds the wait for what the kernel does some time after the call that asked for it
 	opened    []drivers.Driver
 	sandboxes []Sandbox
 }
@@ -104,10 +104,18 @@ func lineDiff(want, have string) string {
 	return out.String()
 }
 
+// enough is how much of something to try: all, or part of it where the host is slow.
+func (e *env) enough(all, part int) int {
+	if e.host.Slow {
+		return part
+	}
+	return all
+}
+
 // eventually repeats ok until it holds; it is for what the kernel finishes on its own time.
 func (e *env) eventually(ok func() bool) bool {
 	e.Helper()
-	deadline := time.NewTimer(e.settle)
+	deadline := time.NewTimer(e.suite.settle)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

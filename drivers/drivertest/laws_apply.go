@@ -142,10 +142,8 @@ func scribble(s *drivers.NetworkState) {
 	}
 }
 
-// parallel is how many endpoints come up at once.
-const parallel = 16
-
 func checkParallel(e *env) {
+	parallel := e.enough(16, 8) // endpoints that come up at once
 	want := make([]drivers.NetworkState, 0, 2)
 	for n := range 2 {
 		if n == 1 && e.world.info.Singleton {

@@ -1,7 +1,11 @@
 package drivertest
 
 import (
-	"runtime"
+	"context"
+	"fmt"
+	"runtime/pprof"
+	"slices"
+	"strings"
 
 	"github.com/libcnm/libcnm/drivers"
 )
@@ -67,19 +71,25 @@ func checkCloseLater(e *env) {
 	}
 }
 
+// checkCloseGoroutines tells the driver's goroutines from all others by a profiler label, which goroutines inherit.
 func checkCloseGoroutines(e *env) {
 	s := e.world.single() // makes sandboxes, whose helpers are not the driver's
 	e.must(e.d.Close(), "Close")
-	before := runtime.NumGoroutine()
-	for range 3 {
-		d := e.open()
-		e.build(d, s)
-		e.must(d.Sync(e.ctx, nil), "Sync(nothing)")
-		e.must(d.Close(), "Close")
+	mark := fmt.Sprintf("law %d", e.rnd.Uint64())
+	pprof.Do(e.ctx, pprof.Labels("drivertest", mark), func(ctx context.Context) {
+		for range 3 {
+			d := e.open()
+			e.build(d, s)
+			e.must(d.Sync(ctx, nil), "Sync(nothing)")
+			e.must(d.Close(), "Close")
+		}
+	})
+	left := func() []string {
+		var profile strings.Builder
+		e.must(pprof.Lookup("goroutine").WriteTo(&profile, 1), "profile goroutines")
+		return slices.DeleteFunc(strings.Split(profile.String(), "\n\n"), func(stack string) bool { return !strings.Contains(stack, mark) })
 	}
-	if !e.eventually(func() bool { return runtime.NumGoroutine() <= before }) {
-		stacks := make([]byte, 1<<20)
-		e.Errorf("%d goroutines before, %d after three drivers came and went:\n%s",
-			before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+	if !e.eventually(func() bool { return len(left()) == 0 }) {
+		e.Errorf("goroutines left of three drivers that came and went:\n%s", strings.Join(left(), "\n\n"))
 	}
 }

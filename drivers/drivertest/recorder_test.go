@@ -26,7 +26,8 @@ type recorder struct {
 // record holds a law against a host as testing would.
 func record(ctx context.Context, l law, f Factory) *recorder {
 	r := &recorder{ctx: ctx}
-	inGoroutine(func() { l.hold(r, f, 100*time.Millisecond) }) // Fatalf ends the goroutine
+	s := &suite{factory: f, settle: 100 * time.Millisecond}
+	inGoroutine(func() { s.hold(r, l) }) // Fatalf ends the goroutine
 	for len(r.cleanups) > 0 {
 		last := len(r.cleanups) - 1
 		fn := r.cleanups[last]

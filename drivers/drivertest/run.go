@@ -38,6 +38,12 @@ type Host struct {
 	// states that differ as a whole.
 	Damage []Damage
 
+	// Slow is for drivers whose calls take tens of milliseconds or more. Of the states and the transitions between them,
+	// the places to interrupt a call, the orders of arrival and the kinds of damage, each run then tries a random part,
+	// which Seed repeats. What a state looks like when it is built from nothing is found out once, so equal states must have
+	// equal dumps on all hosts of the factory.
+	Slow bool
+
 	// Seed repeats a random walk that failed; 0 chooses one and prints it on failure.
 	Seed uint64
 }
@@ -59,9 +65,17 @@ type Damage struct {
 // Run holds the driver against every law, each as a subtest.
 func Run(t *testing.T, f Factory) {
 	t.Helper()
+	s := &suite{factory: f, settle: 10 * time.Second}
 	for _, l := range laws() {
-		t.Run(l.name, func(t *testing.T) { l.hold(t, f, 10*time.Second) })
+		t.Run(l.name, func(t *testing.T) { s.hold(t, l) })
 	}
+}
+
+// suite is one run.
+type suite struct {
+	factory Factory
+	settle  time.Duration // bounds the wait for what the kernel does some time after the call that asked for it
+	dumps   []string      // of world.states, once they are known
 }
 
 // law is one promise of the driver contract.
@@ -82,19 +96,19 @@ func laws() []law {
 }
 
 // hold checks one law on a fresh host and explains it when it is broken.
-func (l law) hold(tb testing.TB, f Factory, settle time.Duration) {
+func (s *suite) hold(tb testing.TB, l law) {
 	tb.Helper()
-	host := f(tb)
+	host := s.factory(tb)
 	seed := host.Seed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	e := &env{
-		TB:     tb,
-		host:   host,
-		ctx:    context.WithoutCancel(tb.Context()),
-		rnd:    rand.New(rand.NewPCG(seed, 0)),
-		settle: settle,
+		TB:    tb,
+		suite: s,
+		host:  host,
+		ctx:   context.WithoutCancel(tb.Context()),
+		rnd:   rand.New(rand.NewPCG(seed, 0)),
 	}
 	// Registered after the factory's own cleanups, so it runs before them, while the host still stands.
 	tb.Cleanup(func() {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel() // beside tests of clusters, which are in namespaces of their own; those of newNode run before
 	n := newNode(t)
 	fw := new(fakeFirewall)
 	n.fw, n.rules = fw, fw.dump
@@ -23,6 +24,7 @@ func TestConformance(t *testing.T) {
 			last      *Driver
 		)
 		return drivertest.Host{
+			Slow: true,
 			Open: func() (drivers.Driver, error) {
 				if last != nil {
 					rig.Must(tb, last.Close()) // a process that has died no longer listens to the switch

@@ -114,6 +114,7 @@ func dumpRoutes(t testing.TB) []string {
 
 var (
 	zoneEntry  = regexp.MustCompile(`libcnm-zone-([0-9a-f]{32})=""(\d+)""`)
+	linkIndex  = regexp.MustCompile(`libcnm-ifindex=""\d+""`)
 	portNumber = regexp.MustCompile(`in_port=(\d+)|set_field:(0x[0-9a-f]+)->reg2|output:(\d+)`)
 )
 
@@ -153,13 +154,17 @@ func (n *node) dumpSwitch(t testing.TB) []string {
 		number, rest, _ := strings.Cut(rest, ",")
 		if strings.HasPrefix(name, "cnm") {
 			names[number] = name
-			out = append(out, "port "+name+" "+regexp.MustCompile(`libcnm-ifindex=""\d+""`).ReplaceAllString(rest, ""))
+			out = append(out, "port "+name+" "+linkIndex.ReplaceAllString(rest, ""))
 		}
 	}
 	mgmt := n.ovs.RunDir() + "/" + ovsvxlan.DefaultBridge + ".mgmt"
-	p, err := ovsvxlan.ParseDump(
-		[]byte(n.ofctl(t, "--no-names", "--no-stats", "dump-flows", mgmt)), []byte(n.ofctl(t, "--no-names", "dump-groups", mgmt)))
+	texts, err := rig.Outputs(
+		exec.Command("ovs-ofctl", "-O", "OpenFlow15", "--no-names", "--no-stats", "dump-flows", mgmt),
+		exec.Command("ovs-ofctl", "-O", "OpenFlow15", "--no-names", "dump-groups", mgmt))
 	rig.Must(t, err)
+	p, err := ovsvxlan.ParseDump([]byte(texts[0]), []byte(texts[1]))
+	rig.Must(t, err)
+	networks := strings.NewReplacer(replace...)
 	named := func(text string) string {
 		text = portNumber.ReplaceAllStringFunc(text, func(m string) string {
 			i := strings.IndexAny(m, "=:") + 1
@@ -173,7 +178,7 @@ func (n *node) dumpSwitch(t testing.TB) []string {
 			}
 			return m
 		})
-		return strings.NewReplacer(replace...).Replace(text)
+		return networks.Replace(text)
 	}
 	for _, f := range p.Flows() {
 		out = append(out, fmt.Sprintf("flow %#x %s", f.Cookie, named(f.Named())))

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/testutil"
@@ -76,12 +77,13 @@ func DumpSandboxes(t testutil.TB, paths ...string) []string {
 // DumpRules renders the chains and rules of ours, without counters.
 func DumpRules(t testutil.TB) []string {
 	t.Helper()
+	programs := []string{"iptables-save", "ip6tables-save"}
+	texts, err := Outputs(exec.Command(programs[0]), exec.Command(programs[1]))
+	Must(t, err)
 	seen := map[string]bool{}
-	for _, program := range []string{"iptables-save", "ip6tables-save"} {
-		raw, err := exec.Command(program).Output()
-		Must(t, err)
+	for i, program := range programs {
 		table := ""
-		for line := range strings.Lines(string(raw)) {
+		for line := range strings.Lines(texts[i]) {
 			line = strings.TrimSpace(line)
 			if strings.HasPrefix(line, "*") {
 				table = line
@@ -93,4 +95,21 @@ func DumpRules(t testutil.TB) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(seen))
+}
+
+// Outputs runs programs at the same time and returns what each writes.
+func Outputs(programs ...*exec.Cmd) ([]string, error) {
+	texts := make([]string, len(programs))
+	var group errgroup.Group
+	for i, p := range programs {
+		group.Go(func() error {
+			out, err := p.Output()
+			if err != nil {
+				return fmt.Errorf("%q: %w", p.Args, err)
+			}
+			texts[i] = string(out)
+			return nil
+		})
+	}
+	return texts, group.Wait()
 }
