@@ -2,10 +2,12 @@ package link
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"slices"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -31,36 +33,73 @@ func (h *Handle) Announce(ctx context.Context, name string, addrs []netip.Addr) 
 			return classed("announce on", name, errdefs.ErrUnsupported, "not an Ethernet interface")
 		}
 		again := newChange("announce on", name, unix.RTM_SETLINK, 0, header(l.Index), attr(unix.IFLA_ADDRESS, l.MAC))
+		changes := []change{again}
 		return h.inside(func() error {
-			return withSysctls(notifying(name, addrs), func() error { return c.changes.apply(again) })
+			if slices.ContainsFunc(addrs, netip.Addr.Is4) {
+				was, err := arpNotify(l)
+				if err != nil {
+					return err
+				}
+				changes = []change{setARPNotify(l, 1), again, setARPNotify(l, was)}
+			}
+			announce := func() error { return c.changes.apply(changes...) }
+			if !slices.ContainsFunc(addrs, netip.Addr.Is6) {
+				return announce()
+			}
+			return withSysctl(confKey("ipv6", name, "ndisc_notify"), "1", announce)
 		})
 	})
 }
 
-// notifying are the sysctls that let the kernel announce the families of addrs.
-func notifying(name string, addrs []netip.Addr) []string {
-	var keys []string
-	if slices.ContainsFunc(addrs, netip.Addr.Is4) {
-		keys = append(keys, confKey("ipv4", name, "arp_notify"))
-	}
-	if slices.ContainsFunc(addrs, netip.Addr.Is6) {
-		keys = append(keys, confKey("ipv6", name, "ndisc_notify"))
-	}
-	return keys
-}
-
-// withSysctls runs fn while the keys are 1, and gives them back the values that they had.
-func withSysctls(keys []string, fn func() error) error {
-	if len(keys) == 0 {
-		return fn()
-	}
-	key := keys[0]
-	have, err := readSysctl(key)
+// withSysctl runs fn while key has value, and gives it back what it had.
+func withSysctl(key, value string, fn func() error) error {
+	was, err := readSysctl(key)
 	if err != nil {
 		return err
 	}
-	if err := writeSysctl(key, "1"); err != nil {
+	if err := writeSysctl(key, value); err != nil {
 		return err
 	}
-	return errors.Join(withSysctls(keys[1:], fn), writeSysctl(key, have))
+	return errors.Join(fn(), writeSysctl(key, was))
+}
+
+// setARPNotify sets the sysctl arp_notify. Rtnetlink has it too, unlike those of IPv6: a file below /proc/sys/net takes the
+// longer to open the more network namespaces there are.
+func setARPNotify(l Link, value uint32) change {
+	spec := attr(unix.IFLA_AF_SPEC, nil)
+	conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(inetConf, nil)
+	conf.AddRtAttr(devconfARPNotify, nl.Uint32Attr(value))
+	return newChange("set arp_notify of", l.Name, unix.RTM_SETLINK, 0, header(l.Index), spec)
+}
+
+// Of linux/if_link.h and linux/ip.h, where x/sys/unix has no names.
+const (
+	inetConf         = 1  // IFLA_INET_CONF
+	devconfARPNotify = 22 // IPV4_DEVCONF_ARP_NOTIFY
+)
+
+// arpNotify reads what setARPNotify sets, in the calling thread's namespace.
+func arpNotify(l Link) (uint32, error) {
+	const op = "read arp_notify of"
+	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	request.AddData(header(l.Index))
+	answer, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return 0, opError(op, l.Name, err)
+	}
+	if len(answer) != 1 || len(answer[0]) < unix.SizeofIfInfomsg {
+		return 0, opError(op, l.Name, unix.EBADMSG)
+	}
+	raw := answer[0][unix.SizeofIfInfomsg:]
+	for _, kind := range []uint16{unix.IFLA_AF_SPEC, unix.AF_INET, inetConf} {
+		attrs, err := nl.ParseRouteAttrAsMap(raw)
+		if err != nil {
+			return 0, opError(op, l.Name, err)
+		}
+		raw = attrs[kind].Value
+	}
+	if len(raw) < 4*devconfARPNotify {
+		return 0, opError(op, l.Name, unix.EBADMSG)
+	}
+	return binary.NativeEndian.Uint32(raw[4*(devconfARPNotify-1):]), nil // the values in their order, the first is number 1
 }

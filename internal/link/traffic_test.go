@@ -60,9 +60,16 @@ func TestAnnounceIsUnderstoodByTheNeighbour(t *testing.T) {
 			return nil
 		})
 	})
-	for _, key := range notifying("eth0", addrs) {
-		if have, err := a.Sysctl(t.Context(), key); have != "0" || err != nil {
-			t.Errorf("%s is %q afterwards, %v; want what it was, 0", key, have, err)
+	for _, keep := range []map[string]string{
+		{"net.ipv4.conf.eth0.arp_notify": "0", "net.ipv6.conf.eth0.ndisc_notify": "1"},
+		{"net.ipv4.conf.eth0.arp_notify": "1", "net.ipv6.conf.eth0.ndisc_notify": "0"},
+	} {
+		must(t, a.SetSysctls(t.Context(), keep))
+		must(t, a.Announce(t.Context(), "eth0", addrs))
+		for key, want := range keep {
+			if have, err := a.Sysctl(t.Context(), key); have != want || err != nil {
+				t.Errorf("%s is %q afterwards, %v; want what it was, %s", key, have, err, want)
+			}
 		}
 	}
 	if err := a.Announce(t.Context(), "eth9", addrs); !errors.Is(err, errdefs.ErrNotFound) {
