@@ -17,6 +17,7 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, func(tb testing.TB) drivertest.Host {
 		var sandboxes []string
 		return drivertest.Host{
+			Slow: true, // most calls run iptables-restore
 			Open: func() (drivers.Driver, error) { return New(Config{Firewall: rig.NewFirewall(tb)}) },
 			NewSandbox: func() drivertest.Sandbox {
 				path := rig.NewPath(tb)

@@ -64,10 +64,15 @@ func TestWhoReachesWhom(t *testing.T) {
 		for _, to := range boxes[c.to].Addrs {
 			service := testutil.StartEcho(t, boxes[c.to].NS, netip.AddrPortFrom(to, 0))
 			checks.Go(func() {
-				_, ping := testutil.Ping(t.Context(), boxes[c.from].NS, to)
-				ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
-				defer cancel()
-				tcp := testutil.TryTCP(ctx, boxes[c.from].NS, service)
+				var ping, tcp error
+				var both sync.WaitGroup // what must not be answered takes its whole time-out
+				both.Go(func() { _, ping = testutil.Ping(t.Context(), boxes[c.from].NS, to) })
+				both.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+					defer cancel()
+					tcp = testutil.TryTCP(ctx, boxes[c.from].NS, service)
+				})
+				both.Wait()
 				if (ping == nil) != c.want || (tcp == nil) != c.want {
 					t.Errorf("%s to %s (%s): want reachable %v; ping: %v; tcp: %v", c.from, c.to, to, c.want, ping, tcp)
 				}
