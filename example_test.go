@@ -100,7 +100,19 @@ func begin(opts ...libcnm.Option) (context.Context, *libcnm.NetworkController, f
 	if err != nil {
 		panic(err)
 	}
+	sweep(ctx, ctrl)
 	return ctx, ctrl, func() { end(ctrl, dir) }
+}
+
+// sweep removes what tests before the examples have left of bridge networks, as a controller does when it comes to it.
+func sweep(ctx context.Context, ctrl *libcnm.NetworkController) {
+	nw, err := ctrl.NewNetwork(ctx, "bridge", "sweep")
+	if err == nil {
+		err = errors.Join(ctrl.Reconcile(ctx), nw.Delete(ctx))
+	}
+	if err != nil {
+		panic(err)
+	}
 }
 
 // end removes whatever an example has made.
