@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-
 	"testing"
 	"time"
 

@@ -22,6 +22,7 @@ type setup struct {
 	Node     string
 	Underlay netip.Addr
 	Etcd     []string // libcnm's overlay: where the cluster's store is
+	Quiet    bool     // libcnm: no look at the host from time to time, which runs programs whatever endpoints there are
 }
 
 // The contenders' kinds, in the order of the tables.

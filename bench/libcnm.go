@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -25,6 +26,9 @@ const networkName = "bench"
 
 func openLibcnm(ctx context.Context, s setup) (contender, error) {
 	opts := []libcnm.Option{libcnm.WithNode(s.Node, s.Underlay), libcnm.WithDataDir(filepath.Join(s.DataDir, "libcnm"))}
+	if s.Quiet {
+		opts = append(opts, libcnm.WithCheckInterval(time.Hour))
+	}
 	c := &cnm{driver: "bridge"}
 	if s.Kind != kindLibcnm {
 		c.driver = "ovs-vxlan"

@@ -108,6 +108,7 @@ func (c *config) run(ctx context.Context) error {
 		_, err = fmt.Fprintln(os.Stdout, forks)
 		return err
 	case c.lives > 0:
+		c.setup.Quiet = true
 		return live(ctx, c.setup, c.lives)
 	}
 	var r *results
