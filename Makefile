@@ -14,7 +14,7 @@ RACE ?= -race
 COUNT ?= 10
 FUZZTIME ?= 20s
 
-.PHONY: help deps build test test-race lint fuzz bench bench-scale bench-code golden generate demo check clean FORCE
+.PHONY: help deps build test test-race test-crash lint fuzz bench bench-scale bench-code golden generate demo check clean FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -33,6 +33,11 @@ test: deps ## vet and run every test once, with the race detector
 
 test-race: deps ## hunt races: every test three times, shuffled
 	go test -race -count=3 -shuffle=on -timeout 30m ./...
+
+test-crash: deps ## every crash point, walk and fault instead of a sample, and a report of what was found
+	@mkdir -p build && rm -f $(CURDIR)/build/reliability.jsonl
+	LIBCNM_FULL=1 LIBCNM_REPORT=$(CURDIR)/build/reliability.jsonl go test -count=1 -timeout 2h ./internal/reliability/...
+	@go run ./internal/reliability/report/print build/reliability.jsonl
 
 lint: ## run the linters, and show that the import rules catch what they should
 	@scripts/install-lint
