@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 // The names of the files in a sandbox's directory.
@@ -119,8 +120,26 @@ func Write(dir, name string, content []byte) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("read file: %w: %w", err, errdefs.ErrUnavailable)
 	}
-	if err := os.WriteFile(path, content, 0o644); err != nil {
+	if err := overwrite(path, content); err != nil {
 		return fmt.Errorf("write file: %w: %w", err, errdefs.ErrUnavailable)
 	}
 	return nil
+}
+
+// overwrite leaves an empty file when the process dies between its two steps, or a part of content when the machine does;
+// the next Write sees the difference.
+func overwrite(path string, content []byte) error {
+	var file *os.File
+	err := step.Do("empty file", func() (err error) {
+		file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = step.Do("write file", func() error {
+		_, err := file.Write(content)
+		return err
+	})
+	return errors.Join(err, file.Close())
 }

@@ -4,11 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 // maxBatch bounds the requests of one system call, so that their acknowledgements fit the socket's receive buffer.
@@ -85,7 +88,10 @@ func (s *changeSocket) applyBatch(batch []change) error {
 		out = append(out, c.Serialize()...)
 		waiting[c.Seq] = c
 	}
-	if err := unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	err := step.DoNamed(func() string { return stepName(batch) }, func() error {
+		return unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	})
+	if err != nil {
 		return opError(batch[0].op, batch[0].object, err)
 	}
 	var errs []error
@@ -113,6 +119,19 @@ func (s *changeSocket) applyBatch(batch []change) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// stepName names a batch by what it does, in order: "create veth", "set up bridge, add address".
+func stepName(batch []change) string {
+	var names []string
+	for _, c := range batch {
+		op := c.op
+		for _, preposition := range []string{" of", " on", " by"} {
+			op = strings.TrimSuffix(op, preposition)
+		}
+		names = append(names, op)
+	}
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 func (c change) outcome(answer syscall.NetlinkMessage) error {

@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 // ethtoolValue is struct ethtool_value of linux/ethtool.h.
@@ -22,7 +24,9 @@ func setTxChecksum(name string, on bool) error {
 	if on {
 		value.data = 1
 	}
-	return opError("set checksum offload of", name, ethtool(name, &value))
+	return opError("set checksum offload of", name, step.Do("set checksum offload", func() error {
+		return ethtool(name, &value)
+	}))
 }
 
 func txChecksum(name string) (bool, error) {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 // CreateNS makes a network namespace, with its loopback up, that lasts until DeleteNS: it is bind-mounted on a new file at
@@ -18,10 +19,15 @@ func CreateNS(path string) (err error) {
 	if !filepath.IsAbs(path) {
 		return classed(op, path, errdefs.ErrInvalid, "not an absolute path")
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	err = step.Do("make namespace directory", func() error { return os.MkdirAll(filepath.Dir(path), 0o700) })
+	if err != nil {
 		return opError(op, path, err)
 	}
-	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	var file *os.File
+	err = step.Do("create namespace file", func() (err error) {
+		file, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)
+		return err
+	})
 	if err != nil {
 		return opError(op, path, err)
 	}
@@ -33,11 +39,16 @@ func CreateNS(path string) (err error) {
 	if err := file.Close(); err != nil {
 		return opError(op, path, err)
 	}
-	return opError(op, path, inNS(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func() error {
+	enter := func() error {
+		return step.Do("create namespace", func() error { return unix.Unshare(unix.CLONE_NEWNET) })
+	}
+	return opError(op, path, inNS(enter, func() error {
 		if err := loopbackUp(); err != nil {
 			return err
 		}
-		return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+		return step.Do("mount namespace", func() error {
+			return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+		})
 	}))
 }
 
@@ -47,7 +58,9 @@ func DeleteNS(path string) error {
 	const op = "delete network namespace"
 	mounted, err := inspectNSFile(path)
 	for mounted {
-		unmount := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		unmount := step.Do("unmount namespace", func() error {
+			return unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		})
 		// Looked at again also after an error: another DeleteNS may have been faster. Mounts may be stacked, too.
 		mounted, err = inspectNSFile(path)
 		if mounted && unmount != nil {
@@ -55,7 +68,7 @@ func DeleteNS(path string) error {
 		}
 	}
 	if err == nil {
-		err = os.Remove(path)
+		err = step.Do("remove namespace file", func() error { return os.Remove(path) })
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -99,5 +112,7 @@ func loopbackUp() error {
 		return opError("raise", "lo", err)
 	}
 	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return opError("raise", "lo", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request))
+	return opError("raise", "lo", step.Do("raise loopback", func() error {
+		return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
+	}))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 const sysctlRoot = "/proc/sys/"
@@ -115,12 +116,14 @@ func writeSysctl(key, value string) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return opError("set sysctl", key, err)
-	}
-	_, err = file.WriteString(value)
-	return opError("set sysctl", key+"="+value, errors.Join(err, file.Close()))
+	return opError("set sysctl", key+"="+value, step.Do("set sysctl", func() error {
+		file, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = file.WriteString(value)
+		return errors.Join(err, file.Close())
+	}))
 }
 
 // setIPv6 switches IPv6 on an interface of the calling thread's namespace. Where there is none it is off already.

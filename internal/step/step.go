@@ -33,6 +33,14 @@ func Observe(o Observer) {
 	observer.Store(&o)
 }
 
+// DoNamed is Do for a change whose name must be put together, which only an observer needs.
+func DoNamed(name func() string, change func() error) error {
+	if observer.Load() == nil {
+		return change()
+	}
+	return Do(name(), change)
+}
+
 // Do makes a change, which is called what it does to what kind of object: "add route", "commit to etcd".
 func Do(name string, change func() error) error {
 	o := observer.Load()
