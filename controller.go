@@ -16,6 +16,7 @@ import (
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/keyed"
 	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/internal/step"
 	"github.com/libcnm/libcnm/store"
 	"github.com/libcnm/libcnm/store/etcd"
 	"github.com/libcnm/libcnm/store/local"
@@ -116,7 +117,7 @@ func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) 
 // openDirs makes the directories, takes the lock on the run directory and opens the local store.
 func (c *NetworkController) openDirs(ctx context.Context, cfg *config) error {
 	for _, dir := range []string{cfg.dataDir, cfg.runDir, c.namespaceDir(), c.sandboxDir()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := step.Do("make directory", func() error { return os.MkdirAll(dir, 0o700) }); err != nil {
 			return fmt.Errorf("make directory: %w: %w", err, ErrUnavailable)
 		}
 	}

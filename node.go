@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/libcnm/libcnm/internal/step"
 	"github.com/libcnm/libcnm/store"
 )
 
@@ -26,7 +27,11 @@ const (
 // lockDir takes the lock that keeps two controllers from managing one set of namespaces. It ends with the process.
 func lockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	var f *os.File
+	err := step.Do("create lock file", func() (err error) {
+		f, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lock run directory: %w: %w", err, ErrUnavailable)
 	}
@@ -112,7 +117,9 @@ func (c *NetworkController) findUnderlay(ctx context.Context) error {
 	if err != nil && c.node.VTEP.IsValid() {
 		return fmt.Errorf("underlay address %s is on no interface of this host: %w", c.node.VTEP, ErrInvalid)
 	}
-	c.node.VTEP, c.node.MTU = addr, mtu
+	if canTunnel(addr) {
+		c.node.VTEP, c.node.MTU = addr, mtu
+	}
 	return nil
 }
 

@@ -112,7 +112,7 @@ func (c *NetworkController) removeStrayFiles() error {
 			if dir == c.namespaceDir() {
 				errs = append(errs, link.DeleteNS(stray))
 			} else {
-				errs = append(errs, os.RemoveAll(stray))
+				errs = append(errs, removeDir(stray))
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/libcnm/libcnm/internal/etcfiles"
 	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 // cgroup2Magic is CGROUP2_SUPER_MAGIC of linux/magic.h.
@@ -42,11 +43,13 @@ func (sb *Sandbox) build(ctx context.Context) error {
 		}
 	}
 	if sb.rec.CgroupOwned {
-		if err := os.Mkdir(sb.rec.Cgroup, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		err := step.Do("make cgroup", func() error { return os.Mkdir(sb.rec.Cgroup, 0o755) })
+		if err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make cgroup: %w: %w", err, ErrUnavailable)
 		}
 	}
-	if err := os.Mkdir(sb.dir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	err := step.Do("make sandbox directory", func() error { return os.Mkdir(sb.dir(), 0o700) })
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make sandbox directory: %w: %w", err, ErrUnavailable)
 	}
 	return sb.writeFiles()
@@ -84,10 +87,17 @@ func (sb *Sandbox) demolish() error {
 		errs = append(errs, link.DeleteNS(sb.rec.NetNS))
 	}
 	errs = append(errs, sb.removeCgroup())
-	if err := os.RemoveAll(sb.dir()); err != nil {
-		errs = append(errs, fmt.Errorf("remove sandbox directory: %w: %w", err, ErrUnavailable))
-	}
+	errs = append(errs, removeDir(sb.dir()))
 	return errors.Join(errs...)
+}
+
+// removeDir removes the directory of a sandbox's files. It is one step because whoever repeats it does not care how far the
+// one before came.
+func removeDir(dir string) error {
+	if err := step.Do("remove sandbox directory", func() error { return os.RemoveAll(dir) }); err != nil {
+		return fmt.Errorf("remove sandbox directory: %w: %w", err, ErrUnavailable)
+	}
+	return nil
 }
 
 // gone reports whether the namespace does not exist any more, so that nothing in it needs to be undone.
@@ -274,7 +284,8 @@ func checkCgroup(path string) (absent bool, err error) {
 func (sb *Sandbox) removeCgroup() error {
 	err := sb.closeCgroup()
 	if sb.rec.CgroupOwned {
-		if failed := os.Remove(sb.rec.Cgroup); failed != nil && !errors.Is(failed, os.ErrNotExist) {
+		failed := step.Do("remove cgroup", func() error { return os.Remove(sb.rec.Cgroup) })
+		if failed != nil && !errors.Is(failed, os.ErrNotExist) {
 			err = errors.Join(err, fmt.Errorf("remove cgroup: %w: %w", failed, ErrInUse))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 	"github.com/libcnm/libcnm/internal/run"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 const (
@@ -89,6 +90,14 @@ func (f Family) program() string {
 	return "ip6tables"
 }
 
+// step names a change of the family's rules.
+func (f Family) step() string {
+	if f == IPv4 {
+		return "change IPv4 rules"
+	}
+	return "change IPv6 rules"
+}
+
 // save reads all tables.
 func (t tool) save(ctx context.Context) (dump, error) {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
@@ -109,7 +118,10 @@ func (t tool) restore(ctx context.Context, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	wait := strconv.Itoa(int(lockWait / time.Second))
-	_, err := t.run(ctx, []byte(text), t.name+"-restore", "--noflush", "-w", wait)
+	err := step.Do(t.family.step(), func() error {
+		_, err := t.run(ctx, []byte(text), t.name+"-restore", "--noflush", "-w", wait)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("change %s rules: %w: %w", t.family, err, class(err))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 	"github.com/libcnm/libcnm/internal/run"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 const (
@@ -263,8 +264,10 @@ func (f *flows) bundle(ctx context.Context, d Delta) error {
 		return nil
 	}
 	f.bundles.Add(1)
-	_, err := f.ofctl(ctx, d.Bundle(), "bundle", f.socket, "-")
-	return err
+	return step.Do("commit OpenFlow bundle", func() error {
+		_, err := f.ofctl(ctx, d.Bundle(), "bundle", f.socket, "-")
+		return err
+	})
 }
 
 func (f *flows) ofctl(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {

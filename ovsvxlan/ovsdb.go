@@ -14,6 +14,7 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 const (
@@ -225,7 +226,11 @@ func (d *database) transact(ctx context.Context, root string, ops ...ovsdb.Opera
 	ops = append(ops,
 		mutateRoot(root, ovsdb.NewMutation("next_cfg", ovsdb.MutateOperationAdd, 1)),
 		ovsdb.Operation{Op: ovsdb.OperationSelect, Table: rootTable, Columns: []string{"next_cfg"}})
-	results, err := c.Transact(ctx, ops...)
+	var results []ovsdb.OperationResult
+	err = step.Do("commit OVSDB transaction", func() (err error) {
+		results, err = c.Transact(ctx, ops...)
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("ovsdb transaction at %s: %w: %w", d.endpoint, err, errdefs.ErrUnavailable)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 // ApplyNetwork makes the network exist on this node, or changes it. Its Zone and transit addresses are the Switch's
@@ -208,8 +209,11 @@ func (s *Switch) flushZone(ctx context.Context, zone uint16, match ...string) er
 	if zone == 0 { // the host's own
 		return nil
 	}
-	_, err := control(ctx, s.cfg.RunDir, "dpctl/flush-conntrack", append([]string{fmt.Sprintf("zone=%d", zone)}, match...)...)
-	return err
+	args := append([]string{fmt.Sprintf("zone=%d", zone)}, match...)
+	return step.Do("flush connections", func() error {
+		_, err := control(ctx, s.cfg.RunDir, "dpctl/flush-conntrack", args...)
+		return err
+	})
 }
 
 // Transit returns the addresses that stand for a network towards the host, one per family it has egress in.

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 	"github.com/libcnm/libcnm/store"
 )
 
@@ -24,8 +25,11 @@ func (s *Store) Commit(ctx context.Context, guards []store.Guard, ops ...store.O
 	}
 	var resp *clientv3.TxnResponse
 	err = s.call(ctx, "commit "+summary(ops), func(ctx context.Context) (err error) {
-		resp, err = s.client.Txn(ctx).If(compares...).Then(changes...).Else(look...).Commit()
-		return err
+		txn := s.client.Txn(ctx).If(compares...).Then(changes...).Else(look...)
+		return step.Do("commit to etcd", func() error {
+			resp, err = txn.Commit()
+			return err
+		})
 	})
 	if err != nil {
 		return 0, err

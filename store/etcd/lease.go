@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 	"github.com/libcnm/libcnm/store"
 )
 
@@ -27,8 +28,10 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (store.Lease, erro
 	}
 	var granted *clientv3.LeaseGrantResponse
 	err := s.call(ctx, "grant lease", func(ctx context.Context) (err error) {
-		granted, err = s.client.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
-		return err
+		return step.Do("grant lease in etcd", func() error {
+			granted, err = s.client.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -66,8 +69,10 @@ func (l *lease) Done() <-chan struct{} { return l.done }
 // it expires.
 func (l *lease) Revoke(ctx context.Context) error {
 	err := l.s.call(ctx, "revoke lease", func(ctx context.Context) error {
-		_, err := l.s.client.Revoke(ctx, l.id)
-		return err
+		return step.Do("revoke lease in etcd", func() error {
+			_, err := l.s.client.Revoke(ctx, l.id)
+			return err
+		})
 	})
 	l.cancel()
 	<-l.done

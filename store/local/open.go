@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
 const (
@@ -122,7 +123,7 @@ func lock(ctx context.Context, f *os.File) error {
 func create(path string) (err error) {
 	dir, base := filepath.Split(path)
 	dir = filepath.Clean(dir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := step.Do("make store directory", func() error { return os.MkdirAll(dir, 0o700) }); err != nil {
 		return err
 	}
 	// What a crash left. If it is another process's that is just creating the same store, its link fails and it tries again.
@@ -131,31 +132,44 @@ func create(path string) (err error) {
 		return err
 	}
 	for _, name := range stale {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeTemp(name); err != nil {
 			return err
 		}
 	}
-	f, err := os.CreateTemp(dir, "."+base+".new-*")
+	var f *os.File
+	err = step.Do("create temporary store", func() (err error) {
+		f, err = os.CreateTemp(dir, "."+base+".new-*")
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	tmp := f.Name()
-	defer func() {
-		if rmErr := os.Remove(tmp); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
-			err = errors.Join(err, rmErr)
-		}
-	}()
-	db, err := openDB(f)
+	defer func() { err = errors.Join(err, removeTemp(tmp)) }()
+	var db *bbolt.DB
+	err = step.Do("format temporary store", func() (err error) {
+		db, err = openDB(f)
+		return err
+	})
 	if err != nil {
 		return errors.Join(err, closeFile(f))
 	}
-	if err := errors.Join(db.Update(initialize), db.Close()); err != nil {
+	err = step.Do("initialize temporary store", func() error { return db.Update(initialize) })
+	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+	if err := step.Do("publish store", func() error { return os.Link(tmp, path) }); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(dir)
+	return step.Do("sync store directory", func() error { return syncDir(dir) })
+}
+
+func removeTemp(name string) error {
+	err := step.Do("remove temporary store", func() error { return os.Remove(name) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func initialize(tx *bbolt.Tx) error {

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 	"github.com/libcnm/libcnm/store"
 )
 
@@ -161,7 +162,7 @@ func (w *writer) transact(group []*request) ([]result, error) {
 	results := make([]result, len(group))
 	var changes []change
 	err := w.s.guard(func() error {
-		return w.s.db.Update(func(tx *bbolt.Tx) error {
+		update := func(tx *bbolt.Tx) error {
 			t, err := newTxn(tx)
 			if err != nil {
 				return err
@@ -182,7 +183,8 @@ func (w *writer) transact(group []*request) ([]result, error) {
 				return errUnchanged
 			}
 			return t.save()
-		})
+		}
+		return step.Do("commit to local store", func() error { return w.s.db.Update(update) })
 	})
 	switch {
 	case err == nil:
