@@ -129,7 +129,7 @@ func (m *membership) follow(ctx context.Context) {
 
 // read decodes an endpoint. One record that cannot be read must not keep the node from the others.
 func (m *membership) read(raw store.Record) *endpointRecord {
-	s, err := decode[endpointRecord](raw)
+	s, err := m.n.decodeEndpoint(raw)
 	if err != nil {
 		m.c.log.Error("endpoint of another node is ignored", "network", m.n.rec.Name, "error", err)
 		return nil

@@ -4,7 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxNameLen is the longest name of a network, endpoint, node, alias or container: a DNS label (RFC 1035, 2.3.4), because
@@ -29,6 +33,23 @@ func checkName(what, name string) error {
 		}
 		return fmt.Errorf("%s %s: character %d is not allowed, names are letters, digits and _.- starting with a letter or digit: %w",
 			what, printable(name), i+1, ErrInvalid)
+	}
+	return nil
+}
+
+// maxPath is the kernel's PATH_MAX without its final zero.
+const maxPath = 4095
+
+// checkPath refuses what is no absolute, printable path. Records and logs carry paths, and JSON would not return one that
+// is not UTF-8 as it was given.
+func checkPath(what, path string) error {
+	switch {
+	case len(path) > maxPath:
+		return fmt.Errorf("%s %s is longer than %d bytes: %w", what, printable(path), maxPath, ErrInvalid)
+	case !utf8.ValidString(path) || strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("%s %s is not printable: %w", what, printable(path), ErrInvalid)
+	case !filepath.IsAbs(path):
+		return fmt.Errorf("%s %s is not absolute: %w", what, printable(path), ErrInvalid)
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func (c *NetworkController) Networks(ctx context.Context) (_ []*Network, err err
 			return nil, err
 		}
 		for _, raw := range raws {
-			n, err := c.networkOf(raw)
+			n, err := c.networkOf(st, raw)
 			if err != nil {
 				return nil, err
 			}
@@ -151,15 +151,27 @@ func (c *NetworkController) loadNetwork(ctx context.Context, st store.Store, id 
 	if err != nil {
 		return nil, err
 	}
-	return c.networkOf(raw)
+	return c.networkOf(st, raw)
 }
 
-func (c *NetworkController) networkOf(raw store.Record) (*Network, error) {
+// networkOf reads a network's record. One that its driver would not have taken, or whose driver keeps its networks in the
+// other store, is not a network.
+func (c *NetworkController) networkOf(st store.Store, raw store.Record) (*Network, error) {
 	r, err := decode[networkRecord](raw)
 	if err != nil {
 		return nil, err
 	}
-	return &Network{c: c, host: c.driverOf(&r.value), rec: &r.value}, nil
+	n := &Network{c: c, host: c.driverOf(&r.value), rec: &r.value}
+	if c.drivers[r.value.Driver] == nil {
+		return n, nil
+	}
+	if n.store() != st {
+		return nil, badRecord(raw.Key, fmt.Errorf("networks of driver %s are in the %s store", r.value.Driver, n.host.info.Scope))
+	}
+	if err := n.host.Validate(r.value.driverNetwork()); err != nil {
+		return nil, badRecord(raw.Key, err)
+	}
+	return n, nil
 }
 
 // Delete removes the network, on every node. It must have no endpoints: else ErrInUse names one.
@@ -250,7 +262,7 @@ func (n *Network) listEndpoints(ctx context.Context) ([]*stored[endpointRecord],
 	}
 	list := make([]*stored[endpointRecord], 0, len(raws))
 	for _, raw := range raws {
-		ep, err := decode[endpointRecord](raw)
+		ep, err := n.decodeEndpoint(raw)
 		if err != nil {
 			return nil, err
 		}
@@ -323,5 +335,17 @@ func (n *Network) readEndpoint(ctx context.Context, id drivers.EndpointID) (*sto
 	if err != nil {
 		return nil, err
 	}
-	return decode[endpointRecord](raw)
+	return n.decodeEndpoint(raw)
+}
+
+// decodeEndpoint reads the record of an endpoint that may be in the network.
+func (n *Network) decodeEndpoint(raw store.Record) (*stored[endpointRecord], error) {
+	s, err := decode[endpointRecord](raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.rec.checkEndpoint(&s.value); err != nil {
+		return nil, badRecord(raw.Key, err)
+	}
+	return s, nil
 }

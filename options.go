@@ -70,7 +70,10 @@ func apply[C any, O ~func(*C) error](cfg *C, opts []O) error {
 }
 
 func absoluteDir(what, dir string) (string, error) {
-	if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
+	if err := checkPath(what, dir); err != nil {
+		return "", err
+	}
+	if filepath.Clean(dir) == "/" {
 		return "", fmt.Errorf("%s %s is not an absolute path below the root: %w", what, printable(dir), ErrInvalid)
 	}
 	return filepath.Clean(dir), nil
@@ -102,8 +105,9 @@ func WithNode(name string, underlay netip.Addr) Option {
 			return err
 		}
 		underlay = underlay.Unmap()
-		if !underlay.IsValid() || underlay.Zone() != "" || !underlay.IsGlobalUnicast() {
-			return fmt.Errorf("underlay address %s of node %s: want an address that other nodes can send to: %w", underlay, name, ErrInvalid)
+		if !canTunnel(underlay) {
+			return fmt.Errorf("underlay address %s of node %s: want an address that other nodes can send to: %w",
+				printable(underlay.String()), name, ErrInvalid)
 		}
 		c.nodeName, c.underlay = name, underlay
 		return nil

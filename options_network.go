@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/libcnm/libcnm/drivers"
 )
@@ -193,6 +194,9 @@ func checkLabels(labels map[string]string) error {
 	for key, value := range labels {
 		if key == "" || len(key) > 128 || len(value) > 1024 {
 			return fmt.Errorf("label %s: the key must have 1 to 128 bytes, the value at most 1024: %w", printable(key), ErrInvalid)
+		}
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return fmt.Errorf("label %s: not UTF-8: %w", printable(key), ErrInvalid)
 		}
 	}
 	return nil

@@ -51,8 +51,8 @@ type ExtraHost struct {
 // interfaces that libcnm put there, and leaves the namespace. One that another sandbox has is ErrInUse.
 func WithNetNS(path string) SandboxOption {
 	return func(c *sandboxConfig) error {
-		if !filepath.IsAbs(path) || strings.ContainsAny(path, "\x00\n") {
-			return fmt.Errorf("namespace path %s is not absolute: %w", printable(path), ErrInvalid)
+		if err := checkPath("namespace path", path); err != nil {
+			return err
 		}
 		c.netns = filepath.Clean(path)
 		return nil
@@ -85,36 +85,40 @@ var resolvWord = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,253}$`)
 // WithDNS sets the content of the sandbox's resolv.conf. Empty fields come from the host's.
 func WithDNS(dns DNS) SandboxOption {
 	return func(c *sandboxConfig) error {
-		if len(dns.Servers) > maxServers || len(dns.Search) > maxSearch || len(dns.Options) > maxSearch {
-			return fmt.Errorf("more than %d DNS servers, or %d search domains or options: %w", maxServers, maxSearch, ErrInvalid)
-		}
-		for _, s := range dns.Servers {
-			if !s.IsValid() || s.IsUnspecified() || s.IsMulticast() {
-				return fmt.Errorf("DNS server %s is not a unicast address: %w", s, ErrInvalid)
-			}
-			if s.Zone() != "" && !resolvWord.MatchString(s.Zone()) {
-				return fmt.Errorf("DNS server %s: bad zone: %w", printable(s.String()), ErrInvalid)
-			}
-		}
-		for _, w := range slices.Concat(dns.Search, dns.Options) {
-			if !resolvWord.MatchString(w) {
-				return fmt.Errorf("DNS search domain or option %s: not allowed in resolv.conf: %w", printable(w), ErrInvalid)
-			}
+		if err := checkDNS(dns); err != nil {
+			return err
 		}
 		c.dns = DNS{Servers: slices.Clone(dns.Servers), Search: slices.Clone(dns.Search), Options: slices.Clone(dns.Options)}
 		return nil
 	}
 }
 
+func checkDNS(dns DNS) error {
+	if len(dns.Servers) > maxServers || len(dns.Search) > maxSearch || len(dns.Options) > maxSearch {
+		return fmt.Errorf("more than %d DNS servers, or %d search domains or options: %w", maxServers, maxSearch, ErrInvalid)
+	}
+	for _, s := range dns.Servers {
+		if !s.IsValid() || s.IsUnspecified() || s.IsMulticast() {
+			return fmt.Errorf("DNS server %s is not a unicast address: %w", printable(s.String()), ErrInvalid)
+		}
+		if s.Zone() != "" && !resolvWord.MatchString(s.Zone()) {
+			return fmt.Errorf("DNS server %s: bad zone: %w", printable(s.String()), ErrInvalid)
+		}
+	}
+	for _, w := range slices.Concat(dns.Search, dns.Options) {
+		if !resolvWord.MatchString(w) {
+			return fmt.Errorf("DNS search domain or option %s: not allowed in resolv.conf: %w", printable(w), ErrInvalid)
+		}
+	}
+	return nil
+}
+
 // WithExtraHosts adds lines to the sandbox's hosts file.
 func WithExtraHosts(hosts ...ExtraHost) SandboxOption {
 	return func(c *sandboxConfig) error {
 		for _, h := range hosts {
-			if err := checkName("name of a host", h.Name); err != nil {
+			if err := h.check(); err != nil {
 				return err
-			}
-			if !h.Addr.IsValid() || h.Addr.Zone() != "" {
-				return fmt.Errorf("address %s of host %s: want a plain address: %w", h.Addr, h.Name, ErrInvalid)
 			}
 			if len(c.hosts) == maxHosts {
 				return fmt.Errorf("more than %d extra hosts: %w", maxHosts, ErrInvalid)
@@ -123,6 +127,16 @@ func WithExtraHosts(hosts ...ExtraHost) SandboxOption {
 		}
 		return nil
 	}
+}
+
+func (h ExtraHost) check() error {
+	if err := checkName("name of a host", h.Name); err != nil {
+		return err
+	}
+	if !h.Addr.IsValid() || h.Addr.Zone() != "" {
+		return fmt.Errorf("address %s of host %s: want a plain address: %w", printable(h.Addr.String()), h.Name, ErrInvalid)
+	}
+	return nil
 }
 
 // WithSysctls sets kernel parameters of the sandbox's namespace, "net.ipv4.ip_forward": "1". Only net.* is accepted.
@@ -189,17 +203,24 @@ type joinConfig struct {
 // WithInterfaceName names the endpoint's interface in the sandbox; by default it is the first free of eth0, eth1, ...
 func WithInterfaceName(name string) JoinOption {
 	return func(c *joinConfig) error {
-		if err := checkName("interface name", name); err != nil {
+		if err := checkInterfaceName(name); err != nil {
 			return err
-		}
-		// The kernel's IFNAMSIZ is 16 with the final zero; "lo" is every namespace's own, "all" and "default" are
-		// directories in /proc/sys/net beside the interfaces.
-		if len(name) > 15 || name == "lo" || name == "all" || name == "default" {
-			return fmt.Errorf("interface name %s is reserved or longer than 15 characters: %w", name, ErrInvalid)
 		}
 		c.ifname = name
 		return nil
 	}
+}
+
+func checkInterfaceName(name string) error {
+	if err := checkName("interface name", name); err != nil {
+		return err
+	}
+	// The kernel's IFNAMSIZ is 16 with the final zero; "lo" is every namespace's own, "all" and "default" are
+	// directories in /proc/sys/net beside the interfaces.
+	if len(name) > 15 || name == "lo" || name == "all" || name == "default" {
+		return fmt.Errorf("interface name %s is reserved or longer than 15 characters: %w", name, ErrInvalid)
+	}
+	return nil
 }
 
 // WithGatewayPriority makes the endpoint more (or, below 0, less) likely to hold the sandbox's default gateway; see
@@ -215,15 +236,22 @@ func WithGatewayPriority(priority int) JoinOption {
 // "net.ipv4.conf.IFNAME.rp_filter": "0".
 func WithInterfaceSysctls(sysctls map[string]string) JoinOption {
 	return func(c *joinConfig) error {
-		if err := checkSysctls(sysctls); err != nil {
+		if err := checkInterfaceSysctls(sysctls); err != nil {
 			return err
-		}
-		for key := range sysctls {
-			if !slices.Contains(strings.Split(key, "."), "IFNAME") {
-				return fmt.Errorf("sysctl %s does not contain IFNAME: %w", key, ErrInvalid)
-			}
 		}
 		c.sysctls = maps.Clone(sysctls)
 		return nil
 	}
+}
+
+func checkInterfaceSysctls(sysctls map[string]string) error {
+	if err := checkSysctls(sysctls); err != nil {
+		return err
+	}
+	for key := range sysctls {
+		if !slices.Contains(strings.Split(key, "."), "IFNAME") {
+			return fmt.Errorf("sysctl %s does not contain IFNAME: %w", key, ErrInvalid)
+		}
+	}
+	return nil
 }

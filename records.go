@@ -2,10 +2,12 @@ package libcnm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/store"
@@ -151,6 +153,7 @@ type refRecord struct {
 // versioned is any record.
 type versioned interface {
 	networkRecord | endpointRecord | claimRecord | subnetsRecord | nodeRecord | identityRecord | sandboxRecord | refRecord
+	check(key string) error
 }
 
 // stored is a decoded record with what is needed to change it.
@@ -170,23 +173,41 @@ func (s *stored[T]) unchanged() (store.Guard, error) {
 	return store.Unchanged(s.raw), nil
 }
 
-// decode reads a record. Unknown fields are ignored: a later version may have added them.
+// decode reads a record and checks it. Unknown fields are ignored: a later version may have added them.
 func decode[T versioned](raw store.Record) (*stored[T], error) {
+	s, err := decodeUnnamed[T](raw)
+	if err != nil {
+		return nil, badRecord(raw.Key, err)
+	}
+	return s, nil
+}
+
+func decodeUnnamed[T versioned](raw store.Record) (*stored[T], error) {
 	var head struct {
 		Version int `json:"v"`
 	}
 	s := &stored[T]{raw: raw}
 	if err := json.Unmarshal(raw.Value, &head); err != nil {
-		return nil, fmt.Errorf("record %s: %w: %w", raw.Key, err, ErrInvalid)
+		return nil, err
 	}
 	if head.Version < 1 {
-		return nil, fmt.Errorf("record %s has no version: %w", raw.Key, ErrInvalid)
+		return nil, errors.New("it has no version")
 	}
 	s.newer = head.Version > recordVersion
 	if err := json.Unmarshal(raw.Value, &s.value); err != nil {
-		return nil, fmt.Errorf("record %s: %w: %w", raw.Key, err, ErrInvalid)
+		return nil, err
 	}
-	return s, nil
+	return s, s.value.check(raw.Key)
+}
+
+// badRecord names the record that err is about. What it cannot be is quoted from a text of unknown length and origin.
+func badRecord(key string, err error) error {
+	const most = 300
+	text := err.Error()
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return fmt.Errorf("record %s: %s: %w", printable(key), strings.TrimSuffix(text, ": "+ErrInvalid.Error()), ErrInvalid)
 }
 
 // put builds the operation that writes a record.

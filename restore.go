@@ -126,7 +126,7 @@ func (c *NetworkController) loadNetworks(ctx context.Context) error {
 		return err
 	}
 	for _, raw := range raws {
-		n, err := c.networkOf(raw)
+		n, err := c.networkOf(c.local, raw)
 		if err != nil {
 			return err
 		}
