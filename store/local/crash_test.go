@@ -205,5 +205,5 @@ func TestManyCreateOneStore(t *testing.T) {
 	if opened != 1 || inUse != 7 {
 		t.Errorf("%d opened it and %d found it in use, want 1 and 7", opened, inUse)
 	}
-	wantFiles(t, path, "test.db")
+	wantFiles(t, path, "test.db", "test.db.journal")
 }

@@ -6,11 +6,14 @@
 //
 //	s, err := local.Open(ctx, "/var/lib/libcnm/local.db")
 //	if err != nil {
-//		return err // errors.Is(err, local.ErrDamaged): set the file aside before opening a new one
+//		return err // errors.Is(err, local.ErrDamaged): see Rebuild
 //	}
 //	defer s.Close()
 //	_, err = s.Commit(ctx, []store.Guard{store.Absent("sandboxes/1")}, store.Put("sandboxes/1", value))
 //
-// When the newest of the file's two meta pages is unreadable, the file opens in the state before the last transaction:
-// that is what a crash in the middle of writing it looks like.
+// Beside the file is its journal, a second copy of the records as text. Rebuild makes a damaged file anew from it:
+//
+//	if errors.Is(err, local.ErrDamaged) {
+//		rebuilt, err := local.Rebuild(ctx, path) // the damaged file is kept under another name
+//	}
 package local

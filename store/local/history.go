@@ -17,11 +17,13 @@ import (
 type change struct {
 	rev    store.Rev
 	events []store.Event
-	size   int // bytes of keys and values, and something for each event
+	leased []bool // of each event: a put that ends with the process
+	size   int    // bytes of keys and values, and something for each event
 }
 
-func (c *change) add(e store.Event) {
+func (c *change) add(e store.Event, leased bool) {
 	c.events = append(c.events, e)
+	c.leased = append(c.leased, leased)
 	c.size += len(e.Key) + len(e.Value) + 64
 }
 

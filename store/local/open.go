@@ -52,6 +52,9 @@ func open(ctx context.Context, path string, history int) (*Store, error) {
 	}
 	st, err := s.verifyRecords()
 	if err == nil {
+		err = s.openJournal(st)
+	}
+	if err == nil {
 		s.history = newHistory(st.rev, history)
 		s.writer = startWriter(s, st.rev)
 		if st.leased > 0 {
@@ -67,8 +70,11 @@ func open(ctx context.Context, path string, history int) (*Store, error) {
 // abort undoes a failed open.
 func (s *Store) abort() error {
 	var err error
-	if s.writer != nil {
+	switch {
+	case s.writer != nil:
 		err = s.writer.close()
+	case s.journal != nil:
+		err = s.journal.close()
 	}
 	return errors.Join(err, s.release())
 }
@@ -88,10 +94,29 @@ func openFile(ctx context.Context, path string) (*os.File, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		}
+		if gone, err := lost(path); err != nil || gone {
+			return nil, err
+		}
 		if err := create(path); err != nil {
 			return nil, unavailable(err)
 		}
 	}
+}
+
+// lost reports, with an error, that the file at path is not there although it was. Its journal, made after it, is seen
+// first, so that a store which another process is just creating is not taken for one.
+func lost(path string) (bool, error) {
+	if _, err := os.Lstat(journalPath(path)); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, unavailable(err)
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return true, fmt.Errorf("it is gone, its journal %s is not: %w: %w", journalPath(path), ErrDamaged, errdefs.ErrUnavailable)
+	} else if err != nil {
+		return false, unavailable(err)
+	}
+	return false, nil
 }
 
 // lock takes the file's lock, which is also bbolt's.
@@ -118,22 +143,28 @@ func lock(ctx context.Context, f *os.File) error {
 	}
 }
 
-// create makes an empty store at path in one step: a crash leaves no file or a whole one, so that a file which is not
-// whole is known to be damaged. It is no error if another process was faster.
-func create(path string) (err error) {
+// create makes an empty store at path. It is no error if another process was faster.
+func create(path string) error {
+	_, err := createWith(path, initialize)
+	return err
+}
+
+// createWith makes a store at path, unless another process is faster, in one step: a crash leaves no file or a whole one,
+// so that a file which is not whole is known to be damaged.
+func createWith(path string, fill func(*bbolt.Tx) error) (made bool, err error) {
 	dir, base := filepath.Split(path)
 	dir = filepath.Clean(dir)
 	if err := step.Do("make store directory", func() error { return os.MkdirAll(dir, 0o700) }); err != nil {
-		return err
+		return false, err
 	}
 	// What a crash left. If it is another process's that is just creating the same store, its link fails and it tries again.
 	stale, err := filepath.Glob(filepath.Join(dir, "."+base+".new-*"))
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, name := range stale {
 		if err := removeTemp(name); err != nil {
-			return err
+			return false, err
 		}
 	}
 	var f *os.File
@@ -142,7 +173,7 @@ func create(path string) (err error) {
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	tmp := f.Name()
 	defer func() { err = errors.Join(err, removeTemp(tmp)) }()
@@ -152,16 +183,20 @@ func create(path string) (err error) {
 		return err
 	})
 	if err != nil {
-		return errors.Join(err, closeFile(f))
+		return false, errors.Join(err, closeFile(f))
 	}
-	err = step.Do("initialize temporary store", func() error { return db.Update(initialize) })
+	err = step.Do("initialize temporary store", func() error { return db.Update(fill) })
 	if err := errors.Join(err, db.Close()); err != nil {
-		return err
+		return false, err
 	}
-	if err := step.Do("publish store", func() error { return os.Link(tmp, path) }); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err = step.Do("publish store", func() error { return os.Link(tmp, path) })
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	return step.Do("sync store directory", func() error { return syncDir(dir) })
+	if err != nil {
+		return false, err
+	}
+	return true, step.Do("sync store directory", func() error { return syncDir(dir) })
 }
 
 func removeTemp(name string) error {

@@ -51,39 +51,53 @@ type image struct {
 	owned    map[uint64]bool // pages seen so far, in use or free
 }
 
-// readMeta finds the meta page that counts. The second one's place depends on the page size.
+// readMeta returns what the newer meta page says. Both must be there, of two transactions that follow one another: with
+// the newer one damaged, bbolt would open the file without the last transaction and tell nobody. A crash does not do that.
+// A meta page is less than a disk's sector, which is written whole or not at all.
 func readMeta(r io.ReaderAt, size int64) (*image, error) {
-	var best *image
-	consider := func(offset int64) error {
-		img, err := parseMeta(r, offset)
-		if err == nil && img != nil && (best == nil || img.txid > best.txid) {
-			best = img
-		}
-		return err
-	}
-	if err := consider(0); err != nil {
+	metas, err := findMetas(r, size)
+	if err != nil {
 		return nil, err
 	}
-	if best != nil {
-		if err := consider(best.pageSize); err != nil {
-			return nil, err
-		}
-	}
-	for offset := int64(1 << 10); best == nil && offset <= 1<<24 && offset < size; offset *= 2 {
-		if err := consider(offset); err != nil {
-			return nil, err
-		}
-		if best != nil && best.pageSize != offset {
-			best = nil
-		}
+	older, newer := metas[0], metas[1]
+	switch {
+	case older == nil && newer == nil:
+		return nil, corrupt("neither meta page is valid")
+	case older == nil || newer == nil:
+		return nil, corrupt("one meta page is not valid, the last transaction may be lost")
+	case older.txid > newer.txid:
+		older, newer = newer, older
 	}
 	switch {
-	case best == nil:
-		return nil, corrupt("neither meta page is valid")
-	case best.pages > uint64(size/best.pageSize):
-		return nil, corrupt("file of %d bytes lacks some of its %d pages of %d bytes", size, best.pages, best.pageSize)
+	case newer.txid-older.txid != 1 || newer.pageSize != older.pageSize:
+		return nil, corrupt("meta pages of transactions %d and %d do not belong together", older.txid, newer.txid)
+	case newer.pages > uint64(size/newer.pageSize):
+		return nil, corrupt("file of %d bytes lacks some of its %d pages of %d bytes", size, newer.pages, newer.pageSize)
 	}
-	return best, nil
+	return newer, nil
+}
+
+// findMetas returns what each meta page says, nil for one that is not valid. The second one's place is the page size,
+// which only a valid one tells.
+func findMetas(r io.ReaderAt, size int64) (metas [2]*image, err error) {
+	if metas[0], err = parseMeta(r, 0); err != nil {
+		return metas, err
+	}
+	if metas[0] != nil {
+		metas[1], err = parseMeta(r, metas[0].pageSize)
+		return metas, err
+	}
+	for offset := int64(1 << 10); offset <= 1<<24 && offset < size; offset *= 2 {
+		img, err := parseMeta(r, offset)
+		if err != nil {
+			return metas, err
+		}
+		if img != nil && img.pageSize == offset {
+			metas[1] = img
+			return metas, nil
+		}
+	}
+	return metas, nil
 }
 
 // parseMeta returns what the meta page at offset says, or nil if it is not valid.

@@ -9,7 +9,7 @@ import (
 
 // Damage that is consistent enough to open, and would only show when bbolt writes or walks.
 func TestVerifyImage(t *testing.T) {
-	image, _, _ := sample(t)
+	image, _ := sample(t)
 	meta, err := readMeta(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ type Store struct {
 	file    *os.File // held by db too, and closed by it
 	db      *bbolt.DB
 	history *history
+	journal *journal // for the writer's goroutine
 	writer  *writer
 
 	// broken is set once a read of the mapped file has failed: bbolt may then hold its locks forever.

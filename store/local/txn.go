@@ -121,7 +121,7 @@ func (t *txn) put(c *change, op store.Op) error {
 	if err := t.setLease(key, op.Lease); err != nil {
 		return err
 	}
-	c.add(store.Event{Record: store.Record{Key: op.Key, Value: op.Value, Rev: c.rev}})
+	c.add(store.Event{Record: store.Record{Key: op.Key, Value: op.Value, Rev: c.rev}}, op.Lease != nil)
 	return t.records.Put(key, encodeRecord(key, c.rev, op.Value))
 }
 
@@ -133,7 +133,7 @@ func (t *txn) delete(c *change, key []byte) error {
 		return err
 	}
 	t.state.records--
-	c.add(store.Event{Record: store.Record{Key: string(key), Rev: c.rev}, Deleted: true})
+	c.add(store.Event{Record: store.Record{Key: string(key), Rev: c.rev}, Deleted: true}, false)
 	return t.records.Delete(key)
 }
 

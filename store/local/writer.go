@@ -101,7 +101,7 @@ func (w *writer) loop() {
 				for _, req := range group {
 					req.result <- result{err: errdefs.ErrClosed}
 				}
-				w.closeErr = w.endAllLeases()
+				w.closeErr = errors.Join(w.endAllLeases(), w.s.journal.close())
 				return
 			}
 			if len(group) == 0 {
@@ -162,6 +162,9 @@ func (w *writer) transact(group []*request) ([]result, error) {
 	results := make([]result, len(group))
 	var changes []change
 	err := w.s.guard(func() error {
+		if err := w.s.catchUp(); err != nil {
+			return err
+		}
 		update := func(tx *bbolt.Tx) error {
 			t, err := newTxn(tx)
 			if err != nil {
@@ -171,6 +174,7 @@ func (w *writer) transact(group []*request) ([]result, error) {
 				// A sync that failed may have written all the same. Watches did not see that.
 				w.rev = t.state.rev
 				w.s.history.forget(w.rev)
+				w.s.journal.behind = true
 			}
 			for i, req := range group {
 				err := req.run(t)
@@ -190,6 +194,7 @@ func (w *writer) transact(group []*request) ([]result, error) {
 	case err == nil:
 		w.rev = changes[len(changes)-1].rev
 		w.s.history.append(changes)
+		w.s.keep(changes)
 	case errors.Is(err, errUnchanged):
 	default:
 		return nil, fmt.Errorf("write store %s: %w", w.s.path, unavailable(err))
