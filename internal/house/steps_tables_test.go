@@ -1,0 +1,91 @@
+package house
+
+import "strings"
+
+// notLibrary is what no user's process runs.
+var notLibrary = []string{"cmd", "examples", "drivers/drivertest", "store/storetest", "internal/demo", "internal/nodeagent",
+	"internal/reliability", "internal/testutil"}
+
+// outside are the packages that lead to the host or to a store.
+var outside = map[string]bool{
+	"os":                                     true,
+	"os/exec":                                true,
+	"net":                                    true,
+	"syscall":                                true,
+	"golang.org/x/sys/unix":                  true,
+	"github.com/vishvananda/netlink":         true,
+	"github.com/vishvananda/netlink/nl":      true,
+	"github.com/coreos/go-iptables/iptables": true,
+	"github.com/ovn-kubernetes/libovsdb/client": true,
+	"go.etcd.io/bbolt":                          true,
+	"go.etcd.io/etcd/client/v3":                 true,
+}
+
+// doors are functions of ours, and fields that hold one, which change what they are told to, or only ask: who uses one is
+// looked at, its body is not.
+var doors = map[string]string{
+	"run.Output":           "runs any program",
+	"iptables field run":   "is run.Output, and a fake in tests",
+	"ovsvxlan.flows.ofctl": "dumps and changes",
+	"ovsvxlan.control":     "gives ovs-vswitchd any command",
+	"ovsvxlan.callControl": "is control without words for its error",
+	"link.ethtool":         "asks and sets",
+	"local.openDB":         "formats an empty file, and only reads another",
+}
+
+// exempt are uses that change nothing, as "function > what it uses", with the reason.
+var exempt = map[string]string{
+	"iptables.detect > iptables field run":             "sets the field",
+	"iptables.detect > run.Output":                     "kept in the field that is a door",
+	"iptables.probe > iptables.New":                    "asks for the version",
+	"iptables.tool.save > iptables field run":          "iptables-save reads",
+	"link.Command > exec.CommandContext":               "the user's program, which the user starts",
+	"link.arpNotify > nl.NetlinkRequest.Execute":       "RTM_GETLINK",
+	"link.groupsForwarded > nl.NetlinkRequest.Execute": "RTM_GETLINK",
+	"link.Handle.otherEnd > nl.NetlinkRequest.Execute": "RTM_GETLINK",
+	"link.isNetNS > unix.IoctlRetInt":                  "asks for the kind of namespace",
+	"link.txChecksum > link.ethtool":                   "asks",
+	"local.open > local.openDB":                        "a file that has been verified, so that bbolt only reads it",
+	"ovsvxlan.Switch.resolve > ovsvxlan.control":       "a packet to learn a MAC by",
+	"ovsvxlan.flows.dump > ovsvxlan.flows.ofctl":       "dumps",
+	"ovsvxlan.ofWatch.dial > net.Dialer.DialContext":   "says how its own connection wants to be treated",
+}
+
+// harmless are the functions of the packages outside that change nothing, or nothing that outlives the process, by
+// package name.
+var harmless = words(map[string]string{
+	"os": `Getpid Hostname Lstat NewFile Open ReadDir ReadFile SameFile Stat
+		File.Close File.Fd File.Name File.Stat File.Sync File.SyscallConn`,
+	"net": `HardwareAddr.String Interface.Addrs InterfaceByName Interfaces IP.Equal IPMask.Size ParseMAC
+		Conn.Close Conn.SetDeadline`,
+	// A lock ends with its process, and so does a thread that has entered a namespace.
+	"syscall": "Flock ParseNetlinkMessage RawConn.Control Statfs",
+	"unix": `Bind ByteSliceToString Close FcntlInt Flock Fstat Fstatfs Getpid Gettid Ifreq.SetUint16 NewIfreq Recvfrom
+		Setns SetsockoptInt Socket`,
+	"netlink": `Handle.AddrList Handle.Close Handle.GetNetNsIdByFd Handle.LinkByIndex Handle.LinkByName Handle.LinkList
+		Handle.RouteListFiltered Link.Attrs Link.Type LinkDeserialize NewHandle`,
+	// Requests do nothing until they are sent.
+	"nl": `NetlinkRequest.AddData NetlinkRequest.Serialize NetlinkSocket.Close NetlinkSocket.Receive NewIfAddrmsg
+		NewIfInfomsg NewNetlinkRequest NewRtAttr NewRtMsg NonZeroTerminated ParseRouteAttr ParseRouteAttrAsMap
+		RtAttr.AddChild RtAttr.AddRtAttr Subscribe Uint16Attr Uint32Attr ZeroTerminated`,
+	"iptables": "IPTables.GetIptablesVersion Path",
+	"client": `API.Get API.List API.WhereCache Client.Cache Client.Close Client.Connect Client.CurrentEndpoint
+		Client.DisconnectNotify Client.Monitor Client.NewMonitor ConditionalAPI.List NewOVSDBClient WithEndpoint WithTable`,
+	// What is done to a bucket is nothing until its transaction commits, which is inside Update.
+	"bbolt": `Bucket.Cursor Bucket.Delete Bucket.ForEach Bucket.Get Bucket.Put Cursor.Next Cursor.Seek DB.Close DB.View
+		Tx.Bucket Tx.CreateBucket`,
+	// Operations do nothing until their transaction commits. A lease kept alive is what it was.
+	"clientv3": `Client.Close Cmp.WithPrefix Compare CreateRevision KV.Get KV.Txn Lease.KeepAlive ModRevision New OpDelete
+		OpGet OpPut Txn.Else Txn.If Txn.Then WatchResponse.Err WatchResponse.IsProgressNotify Watcher.Watch WithFragment
+		WithKeysOnly WithLease WithLimit WithPrefix WithProgressNotify WithRequireLeader WithRev`,
+})
+
+func words(table map[string]string) map[string]string {
+	out := map[string]string{}
+	for pkg, list := range table {
+		for _, name := range strings.Fields(list) {
+			out[pkg+"."+name] = "harmless"
+		}
+	}
+	return out
+}
