@@ -1,0 +1,11 @@
+package history_test
+
+import (
+	"testing"
+
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	testutil.Main(m, testutil.NeedEtcd(), testutil.Agent(newAllocators().handlers()))
+}
