@@ -216,6 +216,7 @@ func TestRuntimesNamespace(t *testing.T) {
 	alias := filepath.Join(t.TempDir(), "alias")
 	must(t, os.Symlink(ns.Path(), alias))
 	wantErr(t, second(c.NewSandbox(ctx, "c", libcnm.WithNetNS(alias))), libcnm.ErrInUse, alias, "container1")
+	wantErr(t, second(c.NewSandbox(ctx, "container1", libcnm.WithNetNS(alias))), libcnm.ErrExists, "container1")
 	wantErr(t, second(c.NewSandbox(ctx, "c", libcnm.WithNetNS(lookup(t, c, "b").Key()))), libcnm.ErrInUse, "container b")
 	must(t, sb.Delete(ctx))
 	links, err := ns.Netlink().LinkList()

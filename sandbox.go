@@ -119,6 +119,10 @@ func (c *NetworkController) NewSandbox(ctx context.Context, containerID string, 
 		return nil, err
 	}
 	defer release()
+	// Before its namespace is looked at: who repeats a call is to learn that it has happened.
+	if _, known := c.state.sandbox("", containerID); known {
+		return nil, fmt.Errorf("a sandbox of that container: %w", ErrExists)
+	}
 	if !rec.Owned && !rec.HostNetNS {
 		release, err := c.claimNS(ctx, rec.NetNS)
 		if err != nil {
@@ -195,9 +199,6 @@ func (sb *Sandbox) record(ctx context.Context) error {
 	_, err := sb.c.local.Commit(ctx, b.guards, b.ops...)
 	if !errors.Is(err, ErrConflict) {
 		return err
-	}
-	if _, known := sb.c.state.sandbox("", sb.rec.ContainerID); known {
-		return fmt.Errorf("a sandbox of that container: %w", ErrExists)
 	}
 	return sb.supersede(ctx)
 }
