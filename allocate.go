@@ -96,7 +96,7 @@ func (as *allocators) follow(ctx context.Context, n *Network, a *allocator, rev 
 	defer as.forget(n.rec.ID, a)
 	for ev, err := range n.store().Watch(ctx, dirClaims(n.rec.ID), rev) {
 		if err == nil {
-			err = a.observe(ev)
+			err = a.observe(n, ev)
 		}
 		if err != nil {
 			if ctx.Err() == nil {
@@ -138,10 +138,7 @@ func (a *allocator) reload(ctx context.Context, n *Network) (store.Rev, error) {
 	}
 	claims := make([][]ipam.Claim, len(a.pools))
 	for _, raw := range raws {
-		c, err := readClaim(raw)
-		if err != nil {
-			return 0, err
-		}
+		c := n.readClaim(raw)
 		if i := a.poolOf(c.Addr); i >= 0 {
 			claims[i] = append(claims[i], c)
 		}
@@ -158,26 +155,26 @@ func (a *allocator) poolOf(addr netip.Addr) int {
 	return slices.IndexFunc(a.pools, func(p *ipam.Pool) bool { return p.Subnet().Contains(addr) })
 }
 
-func (a *allocator) observe(ev store.Event) error {
+func (a *allocator) observe(n *Network, ev store.Event) error {
 	if ev.Key == "" {
 		return nil
 	}
+	if !ev.Deleted {
+		return a.watched(n.readClaim(ev.Record))
+	}
 	addr, err := claimAddr(ev.Key)
 	if err != nil {
-		return err
+		return nil //nolint:nilerr // it was nobody's address
 	}
-	i := a.poolOf(addr)
-	if i < 0 {
-		return nil
+	return a.watched(ipam.Claim{Addr: addr, State: ipam.Absent, Rev: int64(ev.Rev)})
+}
+
+// watched tells the allocator of a claim in the order of the watch.
+func (a *allocator) watched(c ipam.Claim) error {
+	if i := a.poolOf(c.Addr); i >= 0 {
+		return a.pools[i].Observe(c)
 	}
-	if ev.Deleted {
-		return a.pools[i].Observe(ipam.Claim{Addr: addr, State: ipam.Absent, Rev: int64(ev.Rev)})
-	}
-	c, err := readClaim(ev.Record)
-	if err != nil {
-		return err
-	}
-	return a.pools[i].Observe(c)
+	return nil
 }
 
 // learn tells the allocator of a claim that this process wrote or read.
@@ -287,28 +284,34 @@ func (b *batch) free(n drivers.NetworkID, addrs []netip.Addr) {
 	}
 }
 
+// claimAddr is the address that a claim is of. Each address has one key.
 func claimAddr(key string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(path.Base(key))
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("record %s: %w: %w", key, err, ErrInvalid)
+		return netip.Addr{}, badRecord(key, err)
+	}
+	if addr.String() != path.Base(key) {
+		return netip.Addr{}, badRecord(key, fmt.Errorf("the claim of %s belongs elsewhere", addr))
 	}
 	return addr, nil
 }
 
-func readClaim(raw store.Record) (ipam.Claim, error) {
+// readClaim reads a claim. One that makes no sense keeps its address from being given out, as somebody may have it; the
+// address of one that is of no address is the zero Addr.
+func (n *Network) readClaim(raw store.Record) ipam.Claim {
+	c := ipam.Claim{State: ipam.Owned, Rev: int64(raw.Rev)}
 	addr, err := claimAddr(raw.Key)
+	if err == nil {
+		c.Addr = addr
+		var r *stored[claimRecord]
+		if r, err = decode[claimRecord](raw); err == nil && r.value.Endpoint == "" {
+			c.State = ipam.Freed
+		}
+	}
 	if err != nil {
-		return ipam.Claim{}, err
+		n.c.log.Error("claim of an address makes no sense", "network", n.rec.Name, "error", err)
 	}
-	r, err := decode[claimRecord](raw)
-	if err != nil {
-		return ipam.Claim{}, err
-	}
-	c := ipam.Claim{Addr: addr, State: ipam.Owned, Rev: int64(raw.Rev)}
-	if r.value.Endpoint == "" {
-		c.State = ipam.Freed
-	}
-	return c, nil
+	return c
 }
 
 // prune adds to a commit the removal of tombstones that are of no more use, and returns them.

@@ -127,11 +127,7 @@ func (n *Network) relearn(ctx context.Context, alloc *allocator, addr netip.Addr
 	if err != nil {
 		return err
 	}
-	claim, err := readClaim(raw)
-	if err != nil {
-		return err
-	}
-	return alloc.learn(claim)
+	return alloc.learn(n.readClaim(raw))
 }
 
 // tryEndpoint commits the endpoint once.

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -147,7 +148,11 @@ func (c *NetworkController) loadJoins(ctx context.Context) error {
 		}
 		byNetwork := make(map[drivers.NetworkID][]store.Record)
 		for _, raw := range raws {
-			id := drivers.NetworkID(path.Base(path.Dir(raw.Key)))
+			id, ok := memberNetwork(raw.Key)
+			if !ok {
+				c.log.Error("index entry makes no sense", "key", printable(raw.Key))
+				continue
+			}
 			byNetwork[id] = append(byNetwork[id], raw)
 		}
 		for _, id := range slices.Sorted(maps.Keys(byNetwork)) {
@@ -157,6 +162,15 @@ func (c *NetworkController) loadJoins(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// memberNetwork is the network that an index entry is about; false for a key that this package would not have written.
+func memberNetwork(key string) (drivers.NetworkID, bool) {
+	parts := strings.Split(key, "/")
+	if len(parts) != 4 || !isID(parts[2]) || !isID(parts[3]) {
+		return "", false
+	}
+	return drivers.NetworkID(parts[2]), true
 }
 
 // loadMembers takes over the endpoints of one network that are joined here.
