@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -138,12 +139,16 @@ func WithStore(s store.Store) Option {
 	}
 }
 
-// WithOVSDB sets the endpoint of the Open vSwitch database, by default DefaultOVSDB. It is connected to when the first
-// ovs-vxlan network is used on this node.
+// WithOVSDB sets the endpoint of the Open vSwitch database, by default DefaultOVSDB: unix: and the absolute path of a
+// socket, as flows need a switch of this host. It is connected to when the first ovs-vxlan network is used on this node.
 func WithOVSDB(endpoint string) Option {
 	return func(c *config) error {
-		if endpoint == "" {
-			return fmt.Errorf("OVSDB endpoint is empty: %w", ErrInvalid)
+		path, ok := strings.CutPrefix(endpoint, "unix:")
+		if !ok {
+			return fmt.Errorf("OVSDB endpoint %s does not begin with unix: %w", printable(endpoint), ErrInvalid)
+		}
+		if err := checkPath("OVSDB endpoint", path); err != nil {
+			return err
 		}
 		c.ovsdb = endpoint
 		return nil

@@ -72,8 +72,16 @@ func SubnetRange(sub netip.Prefix) SubnetOption {
 func SubnetGateway(addr netip.Addr) SubnetOption {
 	return func(s *subnetRecord) error {
 		s.Gateway = addr
-		return nil
+		return checkNoZone("gateway", addr)
 	}
+}
+
+// checkNoZone refuses an address with a zone, which is a text of any kind.
+func checkNoZone(what string, addr netip.Addr) error {
+	if addr.Zone() != "" {
+		return fmt.Errorf("%s %s: want an address without a zone: %w", what, printable(addr.String()), ErrInvalid)
+	}
+	return nil
 }
 
 // SubnetReserve keeps addr from being given to an endpoint: something else has it, for which name stands.
@@ -89,7 +97,7 @@ func SubnetReserve(name string, addr netip.Addr) SubnetOption {
 			return fmt.Errorf("reserved address %s is given twice: %w", name, ErrInvalid)
 		}
 		s.Aux[name] = addr
-		return nil
+		return checkNoZone("reserved address", addr)
 	}
 }
 
@@ -116,7 +124,7 @@ func WithoutIPv6() NetworkOption {
 func WithGateway(addr netip.Addr) NetworkOption {
 	return func(c *networkConfig) error {
 		c.gateways = append(c.gateways, addr)
-		return nil
+		return checkNoZone("gateway", addr)
 	}
 }
 
@@ -217,7 +225,7 @@ func WithIP(addrs ...netip.Addr) EndpointOption {
 	return func(c *endpointConfig) error {
 		for _, a := range addrs {
 			if !a.IsValid() || a.Zone() != "" || a.Is4In6() {
-				return fmt.Errorf("address %s: want a plain IPv4 or IPv6 address: %w", a, ErrInvalid)
+				return fmt.Errorf("address %s: want a plain IPv4 or IPv6 address: %w", printable(a.String()), ErrInvalid)
 			}
 			if len(c.addrs) == maxSubnets {
 				return fmt.Errorf("more than %d addresses: %w", maxSubnets, ErrInvalid)

@@ -90,7 +90,9 @@ func checkUsable(what string, subnet netip.Prefix, addr netip.Addr) error {
 		return fmt.Errorf("%s of subnet %s: not an address: %w", what, subnet, errdefs.ErrInvalid)
 	case addr.Is4In6():
 		return fmt.Errorf("%s %s: IPv4-mapped IPv6 address, write %s: %w", what, addr, addr.Unmap(), errdefs.ErrInvalid)
-	case !subnet.Contains(addr): // also any address with a zone
+	case addr.Zone() != "": // a text of any kind
+		return fmt.Errorf("%s %q: has a zone: %w", what, addr, errdefs.ErrInvalid)
+	case !subnet.Contains(addr):
 		return fmt.Errorf("%s %s: outside subnet %s: %w", what, addr, subnet, errdefs.ErrInvalid)
 	case name != "":
 		return fmt.Errorf("%s %s: the %s of %s: %w", what, addr, name, subnet, errdefs.ErrInvalid)

@@ -108,7 +108,7 @@ func TestGateway(t *testing.T) {
 		{"10.0.0.0/24", "::ffff:10.0.0.1", "", "write 10.0.0.1"},
 		{"fd00:1::/64", "fd00:1::", "", "subnet-router anycast address"},
 		{"fd00:1::/64", "fd00:2::1", "", "outside"},
-		{"fd00:1::/64", "fd00:1::1%eth0", "", "outside"},
+		{"fd00:1::/64", "fd00:1::1%eth0", "", "zone"},
 		{"10.0.0.9/32", "10.0.0.9", "", "left for an endpoint"},
 		{"fd00:1::9/128", "fd00:1::9", "", "left for an endpoint"},
 		{"10.0.0.1/24", "", "", "host bits"},
