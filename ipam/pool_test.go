@@ -211,7 +211,7 @@ func TestStatic(t *testing.T) {
 		{v6, "fd00:1::5", 0, errdefs.ErrExists, `taken by the auxiliary address "router"`},
 		{v6, "fd00:1::", 0, errdefs.ErrInvalid, "the subnet-router anycast address of fd00:1::/48"},
 		{v6, "fd00:2::1", 0, errdefs.ErrInvalid, "outside"},
-		{v6, "fd00:1::7%eth0", 0, errdefs.ErrInvalid, "outside"},
+		{v6, "fd00:1::7%eth0", 0, errdefs.ErrInvalid, "zone"},
 		{v6, "10.0.0.7", 0, errdefs.ErrInvalid, "outside"},
 	} {
 		t.Run(test.addr, func(t *testing.T) {
