@@ -37,7 +37,7 @@ var faults = []fault{
 	{"controller parted from etcd", (*run).controllerParted},
 	{"answers of etcd lost", (*run).answersLost},
 	{"packets lost", (*run).packetsLost},
-	{"controller killed", (*run).controllerDies},
+	{"controllers killed", (*run).controllersDie},
 	{"controller hangs", (*run).controllerHangs},
 	{"leases lost", (*run).leasesLost},
 	{"etcd full", (*run).etcdFull},
@@ -140,12 +140,16 @@ func (r *run) packetsLost() {
 	rule("-D")
 }
 
-func (r *run) controllerDies() {
-	n := r.anyNode()
-	n.down()
-	n.host.Kill9(r.t)
-	n.host.Start(r.t)
-	r.must(r.openNode(n))
+// controllersDie kills some of them, one after the other, in the middle of their calls.
+func (r *run) controllersDie() {
+	for _, i := range r.random.Perm(len(r.nodes))[:3] {
+		n := r.nodes[i]
+		n.down()
+		n.host.Kill9(r.t)
+		n.host.Start(r.t)
+		r.must(r.openNode(n))
+		r.during(few)
+	}
 }
 
 // controllerHangs lets the others do what it does not see before it goes on.

@@ -19,9 +19,8 @@ import (
 var seedFlag = flag.Uint64("seed", 0, "repeat the calls and faults of the run that printed it; 0 chooses one")
 
 const (
-	patience    = 60 * time.Second // of a healthy cluster on a busy machine
-	callTimeout = 2 * time.Second
-	etcdQuota   = 24 << 20 // bytes; soon full, and never by these tests' own records
+	patience  = 60 * time.Second // with a healthy cluster on a busy machine
+	etcdQuota = 24 << 20         // bytes; soon full, and never by these tests' own records
 )
 
 // chooseSeed returns the seed of a run and prints it.
@@ -49,6 +48,7 @@ type node struct {
 	name string
 	host *testutil.Host
 	open openRequest
+	wait time.Duration // for each answer
 
 	unknown atomic.Int64 // calls without an answer
 
@@ -56,11 +56,21 @@ type node struct {
 	up chan struct{} // closed while the controller is open
 }
 
-// newLab builds it: each of hosts machines runs one process with perHost controllers.
-func newLab(t *testing.T, members, hosts, perHost int, seed uint64, forgetful float64) *lab {
+// labOptions describe a lab.
+type labOptions struct {
+	members   int // of etcd, each on a machine of its own
+	processes int // likewise
+	nodes     int // controllers in each process; 0: one
+	seed      uint64
+	wait      time.Duration // for each answer
+	forgetful float64       // see openRequest
+}
+
+// newLab builds it.
+func newLab(t *testing.T, o labOptions) *lab {
 	t.Helper()
-	rig := testutil.NewHosts(t, hosts+members, testutil.HostsOptions{NoOVS: true})
-	l := &lab{t: t, machines: rig.Hosts[hosts:], random: rand.New(rand.NewPCG(seed, 0))}
+	rig := testutil.NewHosts(t, o.processes+o.members, testutil.HostsOptions{NoOVS: true})
+	l := &lab{t: t, machines: rig.Hosts[o.processes:], random: rand.New(rand.NewPCG(o.seed, 0))}
 	opts := testutil.EtcdOptions{Quota: etcdQuota, Wrap: func(member int, cmd *exec.Cmd) {
 		wrapped := l.machines[member].Command(cmd.Path, cmd.Args[1:]...)
 		cmd.Path, cmd.Args, cmd.Err = wrapped.Path, wrapped.Args, wrapped.Err
@@ -70,14 +80,10 @@ func newLab(t *testing.T, members, hosts, perHost int, seed uint64, forgetful fl
 	}
 	l.etcd = testutil.StartEtcd(t, opts)
 	var opening sync.WaitGroup
-	for _, h := range rig.Hosts[:hosts] {
+	for _, h := range rig.Hosts[:o.processes] {
 		h.Start(t)
-		for i := range perHost {
-			name := fmt.Sprintf("%s-%d", h.Name, i)
-			n := &node{name: name, host: h, up: make(chan struct{}), open: openRequest{
-				Node: name, Underlay: h.Addr4, Etcd: l.etcd.Endpoints(), Forgetful: forgetful, Seed: seed,
-			}}
-			l.nodes = append(l.nodes, n)
+		for i := range max(o.nodes, 1) {
+			n := l.newNode(h, i, o)
 			opening.Go(func() {
 				if err := l.openNode(n); err != nil {
 					t.Error(err)
@@ -90,6 +96,22 @@ func newLab(t *testing.T, members, hosts, perHost int, seed uint64, forgetful fl
 		t.FailNow()
 	}
 	return l
+}
+
+// newNode describes the i-th controller on a machine.
+func (l *lab) newNode(h *testutil.Host, i int, o labOptions) *node {
+	l.t.Helper()
+	underlay := h.Addr4
+	if i > 0 {
+		underlay = netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		h.NS.AddAddr(l.t, "lo", netip.PrefixFrom(underlay, 32))
+	}
+	name := fmt.Sprintf("%s-%d", h.Name, i)
+	n := &node{name: name, host: h, wait: o.wait, up: make(chan struct{}), open: openRequest{
+		Node: name, Underlay: underlay, Etcd: l.etcd.Endpoints(), Forgetful: o.forgetful, Seed: o.seed,
+	}}
+	l.nodes = append(l.nodes, n)
+	return n
 }
 
 // openNode starts the node's controller in its process, as often as it takes.
@@ -125,7 +147,7 @@ func (n *node) call(ctx context.Context, method string, r request) (answer, erro
 	case <-ctx.Done():
 		return answer{}, ctx.Err()
 	}
-	r.Node, r.Timeout = n.name, callTimeout
+	r.Node, r.Timeout = n.name, n.wait
 	start, err := now()
 	if err != nil {
 		return answer{}, err
@@ -164,8 +186,6 @@ func (l *lab) must(err error) {
 		l.t.Fatal(err)
 	}
 }
-
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 

@@ -1,17 +1,20 @@
 package history_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/libcnm/libcnm/internal/reliability/report"
+	"github.com/libcnm/libcnm/internal/testutil"
 )
 
+// The size of TestNoDuplicateEver.
 const (
 	members     = 3
 	controllers = 8
-	perNode     = 2 // calls at a time to each controller
+	perNode     = 3 // calls at a time to each controller
 )
 
 // TestNoDuplicateEver lets eight controller processes make and remove endpoints and networks on one etcd, of which the
@@ -27,7 +30,7 @@ func TestNoDuplicateEver(t *testing.T) {
 
 func underFaults(t *testing.T, calls, kinds int) {
 	seed := chooseSeed(t)
-	l := newLab(t, members, controllers, 1, seed, 0)
+	l := newLab(t, labOptions{members: members, processes: controllers, seed: seed, wait: time.Second})
 	r := newRun(l, perNode, seed)
 	start := time.Now()
 	r.start()
@@ -51,4 +54,32 @@ func underFaults(t *testing.T, calls, kinds int) {
 		r.history.Len(), took.Round(time.Millisecond), unknown, compactions.Load())
 	duplicates := check(t, &r.history)
 	report.Add(t, report.Figures{Operations: r.history.Len(), Faults: kinds, Duplicates: duplicates, Leaks: leaks})
+}
+
+// TestSeededDuplicateIsFound lets one commit in ten forget its guards, which makes it give away what is owned: the
+// check of TestNoDuplicateEver must see it.
+func TestSeededDuplicateIsFound(t *testing.T) {
+	seed := chooseSeed(t)
+	l := newLab(t, labOptions{members: 1, processes: 4, seed: seed, wait: patience, forgetful: 0.1})
+	r := newRun(l, perNode, seed)
+	r.names = 2 // so that much of what is asked for is owned
+	r.start()
+	// Some answers are so wrong that a worker ends the run.
+	err := testutil.Wait(r.ctx, patience, func() error {
+		if n := r.history.Len(); n < 1000 {
+			return fmt.Errorf("only %d calls have an outcome", n)
+		}
+		return nil
+	})
+	if err != nil && context.Cause(r.ctx) == nil {
+		t.Fatal(err)
+	}
+	r.cancel(context.Canceled)
+	r.working.Wait()
+	v := r.history.Check(patience)
+	if len(v.Duplicates) == 0 {
+		t.Errorf("no duplicate was found in %d calls, some of which gave away what was owned; %s", r.history.Len(), v)
+		return
+	}
+	t.Logf("%d calls, %d duplicates, one is %s", r.history.Len(), len(v.Duplicates), v.Duplicates[0])
 }

@@ -64,7 +64,10 @@ func (w *worker) step(ctx context.Context) error {
 	case dice < 45:
 		known, err = w.look(ctx)
 	default:
-		known, err = w.acquire(ctx)
+		var class string
+		r, req := w.plan()
+		class, err = w.acquire(ctx, r, req)
+		known = class != classUnknown
 	}
 	if err != nil {
 		return fmt.Errorf("worker %d on %s: %w", w.number, w.node.name, err)
@@ -75,9 +78,9 @@ func (w *worker) step(ctx context.Context) error {
 	return nil
 }
 
-func (w *worker) plan() (*realm, string, request) {
-	w.serial++
-	token := fmt.Sprintf("t%d-%d", w.number, w.serial)
+// plan decides what to ask for.
+func (w *worker) plan() (*realm, request) {
+	token := w.token()
 	r := w.run.realms[w.random.IntN(len(w.run.realms))]
 	if r.id == "" && w.random.IntN(2) == 0 { // networks are made less often than endpoints
 		r = w.run.realms[w.random.IntN(len(w.run.realms))]
@@ -93,20 +96,25 @@ func (w *worker) plan() (*realm, string, request) {
 		if w.random.IntN(2) == 0 {
 			req.Subnets = []subnet{{Prefix: prefix("10.200.0.0/24")}}
 		}
-		return r, token, req
+		return r, req
 	}
 	for _, family := range r.static {
 		if w.random.IntN(5) == 0 {
 			req.Addrs = append(req.Addrs, family[w.random.IntN(len(family))])
 		}
 	}
-	return r, token, req
+	return r, req
 }
 
-// acquire makes an endpoint or a network.
-func (w *worker) acquire(ctx context.Context) (bool, error) {
-	r, token, req := w.plan()
-	op := history.Op{Client: w.number, Realm: r.name, Kind: history.Acquire, Token: token, Want: []string{nameOf(req.Name)}}
+// token is a name that nobody else uses.
+func (w *worker) token() string {
+	w.serial++
+	return fmt.Sprintf("t%d-%d", w.number, w.serial)
+}
+
+// acquire makes an endpoint or a network, and returns the class of the answer.
+func (w *worker) acquire(ctx context.Context, r *realm, req request) (string, error) {
+	op := history.Op{Client: w.number, Realm: r.name, Kind: history.Acquire, Token: req.Token, Want: []string{nameOf(req.Name)}}
 	if r.id == "" {
 		if req.VNI != 0 {
 			op.Want = append(op.Want, vniOf(req.VNI))
@@ -124,18 +132,19 @@ func (w *worker) acquire(ctx context.Context) (bool, error) {
 	}
 	a, err := w.node.call(ctx, "acquire", req)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	op.Start, op.End = a.Start, a.End
 	h := held{realm: r, name: req.Name, op: op}
 	switch a.Class {
 	case classDone:
-		return true, w.own(h, a)
+		err = w.own(h, a)
 	case classUnknown:
 		w.doubts = append(w.doubts, h)
-		return false, nil
+	default:
+		err = w.record(op, a.Class)
 	}
-	return true, w.record(op, a.Class)
+	return a.Class, err
 }
 
 // own takes note of an object that this worker has from now on.
