@@ -1,0 +1,118 @@
+package crash
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/libcnm/libcnm/internal/reliability/report"
+)
+
+var (
+	seed  = flag.Uint64("seed", 0, "of the sample; 0: another each time")
+	share = flag.Int("deaths", 2, "deaths of each operation in the sample")
+)
+
+// rare is how often a moment is waited for that does not come in every run of an operation.
+const rare = 20
+
+// TestCrash kills a process at every step of every operation, or at a few, and lets another take over.
+func TestCrash(t *testing.T) {
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-seed %d", *seed)
+	for i, kind := range []string{storeLocal, storeEtcd} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(*seed, uint64(i)))
+			start := time.Now()
+			l := newLane(t, kind)
+			t.Logf("-seed %d; ready after %v", *seed, time.Since(start).Round(time.Millisecond))
+			for _, driver := range driverNames {
+				for _, op := range operations {
+					if op.driver == "" || op.driver == driver {
+						t.Run(driver+"/"+op.name, func(t *testing.T) { l.explore(t, &op, driver, random) })
+					}
+				}
+			}
+			l.finish(t, start)
+		})
+	}
+}
+
+// finish reports what the lane has found.
+func (l *lane) finish(t *testing.T, start time.Time) {
+	l.bystanders.stop(t, &l.figures)
+	l.figures.Steps = l.hits.distinct()
+	took := time.Since(start)
+	t.Logf("%+v in %v, %.1f deaths/s\n%v", l.figures, took.Round(time.Second), float64(l.figures.Kills)/took.Seconds(), l.hits)
+	report.Add(t, l.figures)
+}
+
+// explore kills the operation at every moment it has, or at some.
+func (l *lane) explore(t *testing.T, op *operation, driver string, random *rand.Rand) {
+	longest := l.record(t, op, driver)
+	if !report.Full() {
+		for _, i := range random.Perm(longest)[:min(*share, longest)] {
+			l.one(t, op, driver, target{Index: i + 1})
+		}
+		return
+	}
+	// One run may have more moments than another, of goroutines that race.
+	for i := 1; ; i++ {
+		end := l.one(t, op, driver, target{Index: i})
+		longest = max(longest, len(end.seen))
+		if !end.died && i > longest {
+			break
+		}
+	}
+	for _, m := range l.hits.missed(driver, op) {
+		for range rare {
+			if l.one(t, op, driver, target{Like: &m}).died {
+				break
+			}
+		}
+	}
+	for _, m := range l.hits.missed(driver, op) {
+		t.Errorf("nobody has died %v", m)
+	}
+}
+
+// one is a case of its own in what the test prints.
+func (l *lane) one(t *testing.T, op *operation, driver string, aim target) (end ending) {
+	t.Helper()
+	name := fmt.Sprint(aim.Index)
+	if aim.Like != nil {
+		name = aim.Like.String()
+	}
+	done := t.Run(name, func(t *testing.T) {
+		end = l.try(t, op, driver, aim)
+		l.note(op, driver, end)
+	})
+	if !done {
+		t.Fatalf("-seed %d", *seed)
+	}
+	return end
+}
+
+func (l *lane) note(op *operation, driver string, end ending) {
+	if end.died {
+		l.hits.died(driver, op, end.at)
+	}
+	l.hits.saw(driver, op, end.seen)
+}
+
+// record returns how many moments the operation has in a run without a death.
+func (l *lane) record(t *testing.T, op *operation, driver string) int {
+	t.Helper()
+	key := point{driver: driver, operation: op.name}
+	if l.moments[key] == 0 {
+		end := l.try(t, op, driver, target{})
+		l.note(op, driver, end)
+		l.moments[key] = len(end.seen)
+	}
+	return l.moments[key]
+}

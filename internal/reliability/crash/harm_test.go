@@ -1,0 +1,74 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/libcnm/libcnm/internal/link"
+)
+
+// loseInterface deletes a sandbox's interface, as its processes may.
+func loseInterface(container string) action {
+	return func(ctx context.Context, w *world) error {
+		sb, err := w.ctrl.SandboxByContainer(container)
+		if err != nil {
+			return err
+		}
+		return sb.Command(ctx, "ip", "link", "delete", "eth0").Run()
+	}
+}
+
+// loseNamespace removes a sandbox's namespace.
+func loseNamespace(container string) action {
+	return func(_ context.Context, w *world) error {
+		sb, err := w.ctrl.SandboxByContainer(container)
+		if err != nil {
+			return err
+		}
+		return errors.Join(unix.Unmount(sb.Key(), unix.MNT_DETACH), os.Remove(sb.Key()))
+	}
+}
+
+// loseRules removes every rule and chain, as a restarted firewall does.
+func loseRules(ctx context.Context, _ *world) error {
+	for _, program := range []string{"iptables", "ip6tables"} {
+		for _, table := range []string{"raw", "mangle", "nat", "filter"} {
+			for _, what := range []string{"-F", "-X"} {
+				if err := command(ctx, program, "--wait", "-t", table, what); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// loseBridge deletes the bridge that the driver's networks are on.
+func loseBridge(ctx context.Context, w *world) error {
+	if w.driver == "ovs-vxlan" {
+		return command(ctx, "ovs-vsctl", "--timeout=20", "del-br", "cnm-int")
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if _, ours := link.ParseOwner(l.Attrs().Alias); ours && l.Type() == "bridge" {
+			return netlink.LinkDel(l)
+		}
+	}
+	return fmt.Errorf("no bridge among %d links", len(links))
+}
+
+// loseFlows empties the switch.
+func loseFlows(ctx context.Context, _ *world) error {
+	const switchName = "cnm-int"
+	return errors.Join(
+		command(ctx, "ovs-ofctl", "-O", "OpenFlow15", "del-flows", switchName),
+		command(ctx, "ovs-ofctl", "-O", "OpenFlow15", "del-groups", switchName))
+}

@@ -1,0 +1,9 @@
+package crash
+
+import (
+	"testing"
+
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m, testutil.NeedEtcd(), testutil.Agent(handlers())) }
