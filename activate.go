@@ -25,7 +25,7 @@ func (c *NetworkController) activate(ctx context.Context, n *Network) error {
 	}
 	err := c.applyNetwork(ctx, active)
 	if err == nil && active.members != nil {
-		if err = active.members.load(ctx); err == nil {
+		if err = active.members.list(ctx); err == nil {
 			err = active.members.start(ctx)
 		}
 	}
@@ -42,6 +42,9 @@ func (c *NetworkController) applyNetwork(ctx context.Context, active *activeNetw
 		return err
 	}
 	defer active.host.gate.Release(1)
+	if err := c.refuseUnfit(active.host); err != nil {
+		return err
+	}
 	if err := active.host.ApplyNetwork(ctx, active.rec.driverNetwork()); err != nil {
 		return err
 	}
@@ -80,13 +83,12 @@ func (c *NetworkController) withdraw(ctx context.Context, active *activeNetwork)
 		active.host.gate.Release(1)
 	}
 	if err != nil {
-		c.wakeUp("network could not be removed")
+		c.wakeUp(cause{CauseRemoval, "network " + string(active.rec.ID)})
 	}
 	return err
 }
 
-// spansNodes reports whether networks of the driver have endpoints on other nodes that it must be told of.
+// spansNodes reports whether networks of the driver are shared with other nodes.
 func (c *NetworkController) spansNodes(h *driverHost) bool {
-	_, peers := drivers.As[drivers.PeerApplier](h.Driver)
-	return peers && h.info.Scope == drivers.ScopeCluster && c.cluster != c.local
+	return h.info.Scope == drivers.ScopeCluster && c.cluster != c.local
 }

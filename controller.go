@@ -35,6 +35,7 @@ type NetworkController struct {
 	// rebooted: the kernel is another than that of the controller before. Set by New only.
 	rebooted bool
 	check    time.Duration
+	nodeTTL  time.Duration
 	drivers  map[string]*driverHost
 
 	local   store.Store
@@ -43,13 +44,16 @@ type NetworkController struct {
 	links   *link.Handle
 	closers []func() error // what New opened, in that order
 
-	state   *hostState
-	allocs  allocators
-	peers   nodeDirectory
-	queue   keyed.Queue
-	wake    chan string   // reasons to reconcile; buffered, one is enough
-	lost    chan struct{} // hostState.lost is not empty; buffered, one is enough
-	doubted chan struct{} // hostState.doubts is not empty; buffered, one is enough
+	state *hostState
+	// The records of the local store and of the cluster's that this controller has met and could not read.
+	unreadableHere, unreadableShared *unreadable
+	allocs                           allocators
+	peers                            *nodeDirectory
+	queue                            keyed.Queue
+	stats                            counters
+	wake                             chan cause    // reasons to reconcile; buffered, one is enough
+	lost                             chan struct{} // hostState.lost is not empty; buffered, one is enough
+	doubted                          chan struct{} // hostState.doubts is not empty; buffered, one is enough
 
 	background context.Context // of the controller's own goroutines; ends with Close
 	cancel     context.CancelFunc
@@ -73,8 +77,10 @@ func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) 
 		return nil, err
 	}
 	c := &NetworkController{
-		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, state: newHostState(),
-		wake: make(chan string, 1), lost: make(chan struct{}, 1), doubted: make(chan struct{}, 1),
+		log: cfg.log, runDir: cfg.runDir, check: cfg.checkInterval, nodeTTL: cfg.nodeTTL,
+		state: newHostState(), peers: newNodeDirectory(cfg.nodeTTL),
+		unreadableHere: newUnreadable(cfg.log), unreadableShared: newUnreadable(cfg.log),
+		wake: make(chan cause, 1), lost: make(chan struct{}, 1), doubted: make(chan struct{}, 1),
 		drivers: make(map[string]*driverHost),
 	}
 	c.background, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -159,7 +165,10 @@ func (c *NetworkController) openCluster(ctx context.Context, cfg *config) error 
 		c.cluster = c.local
 		return nil
 	}
-	return c.register(ctx)
+	if err := c.register(ctx); err != nil {
+		return err
+	}
+	return c.peers.start(ctx, c)
 }
 
 // openDrivers makes the built-in drivers known that WithDriver does not replace.

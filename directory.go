@@ -5,34 +5,51 @@ import (
 	"errors"
 	"maps"
 	"path"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/libcnm/libcnm/store"
 )
 
-// nodeDirectory follows the records of the cluster's nodes from the first network that needs them. The zero value is
-// ready for use.
+// A node whose lease has ended may live: its controller was stopped for long, or could not reach the store. It takes its
+// name again within about a second of being able to. So its peers keep their flows for a grace period of a third of the
+// lease's time, 10 s for the default 30 s, which has room for an election of etcd and a few failed attempts.
+const (
+	graceShare = 3
+	// graceLooks is how many times in a row a store that answers must say that the node is gone, evenly spread over the
+	// grace: a node cannot come back while the store is away.
+	graceLooks = 3
+)
+
+// nodeDirectory follows the records of the cluster's nodes. Where there is no cluster it is not started, and empty.
 type nodeDirectory struct {
+	grace time.Duration
+	left  chan struct{} // a node has departed; buffered, one is enough
+
 	mu          sync.Mutex // guards everything below
 	started     bool
-	byName      map[string]nodeRecord
+	live        map[string]nodeRecord // by name
+	departed    map[string]departure  // whose leases have ended, but which peers may still be sent to
 	rev         store.Rev
 	subscribers map[*membership]bool
 }
 
-// start reads the nodes and follows them until the controller closes. Later calls do nothing.
+// departure is a node whose lease has ended.
+type departure struct {
+	last nodeRecord
+	gone int // looks in a row that found it gone
+}
+
+func newNodeDirectory(ttl time.Duration) *nodeDirectory {
+	return &nodeDirectory{
+		grace: ttl / graceShare, left: make(chan struct{}, 1),
+		departed: make(map[string]departure), subscribers: make(map[*membership]bool),
+	}
+}
+
+// start reads the nodes and follows them until the controller closes.
 func (d *nodeDirectory) start(ctx context.Context, c *NetworkController) error {
-	release, err := c.queue.Lock(ctx, "nodes")
-	if err != nil {
-		return err
-	}
-	defer release()
-	d.mu.Lock()
-	started := d.started
-	d.mu.Unlock()
-	if started {
-		return nil
-	}
 	if err := d.list(ctx, c); err != nil {
 		return err
 	}
@@ -40,6 +57,7 @@ func (d *nodeDirectory) start(ctx context.Context, c *NetworkController) error {
 	d.started = true
 	d.mu.Unlock()
 	c.tasks.Go(func() { d.follow(c.background, c) })
+	c.tasks.Go(func() { d.watchDeparted(c.background, c) })
 	return nil
 }
 
@@ -48,21 +66,35 @@ func (d *nodeDirectory) list(ctx context.Context, c *NetworkController) error {
 	if err != nil {
 		return err
 	}
-	byName := make(map[string]nodeRecord)
+	live := make(map[string]nodeRecord)
 	for _, raw := range raws {
-		s, err := decode[nodeRecord](raw)
-		if err != nil {
-			return err
-		}
-		byName[s.value.Name] = s.value
+		live[path.Base(raw.Key)] = d.read(c, raw)
 	}
-	d.replace(byName, rev)
+	d.replace(c, live, rev)
 	return nil
+}
+
+// read decodes a node. One that cannot be read is what it was before, or a node of which nothing is known but that it
+// lives: the others must be known all the same.
+func (d *nodeDirectory) read(c *NetworkController, raw store.Record) nodeRecord {
+	s, err := decode[nodeRecord](raw)
+	if err == nil {
+		c.unreadableShared.forget(raw.Key)
+		return s.value
+	}
+	c.unreadableShared.note(raw.Key, err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name := path.Base(raw.Key)
+	if known, ok := d.live[name]; ok {
+		return known
+	}
+	return nodeRecord{Name: name}
 }
 
 func (d *nodeDirectory) follow(ctx context.Context, c *NetworkController) {
 	for ctx.Err() == nil {
-		err := d.read(ctx, c)
+		err := d.watch(ctx, c)
 		if ctx.Err() != nil {
 			return
 		}
@@ -74,7 +106,7 @@ func (d *nodeDirectory) follow(ctx context.Context, c *NetworkController) {
 	}
 }
 
-func (d *nodeDirectory) read(ctx context.Context, c *NetworkController) error {
+func (d *nodeDirectory) watch(ctx context.Context, c *NetworkController) error {
 	d.mu.Lock()
 	after := d.rev
 	d.mu.Unlock()
@@ -85,52 +117,146 @@ func (d *nodeDirectory) read(ctx context.Context, c *NetworkController) error {
 		if ev.Key == "" {
 			continue
 		}
-		byName := d.nodes()
+		d.mu.Lock()
+		live := maps.Clone(d.live)
+		d.mu.Unlock()
 		if ev.Deleted {
-			delete(byName, path.Base(ev.Key))
+			c.unreadableShared.forget(ev.Key)
+			delete(live, path.Base(ev.Key))
 		} else {
-			s, err := decode[nodeRecord](ev.Record)
-			if err != nil {
-				return err
-			}
-			byName[s.value.Name] = s.value
+			live[path.Base(ev.Key)] = d.read(c, ev.Record)
 		}
-		d.replace(byName, ev.Rev)
+		d.replace(c, live, ev.Rev)
 	}
 	return errors.New("watch ended")
 }
 
-// replace takes a new state of the directory and, if peers are at other addresses now, tells all networks.
-func (d *nodeDirectory) replace(byName map[string]nodeRecord, rev store.Rev) {
+// replace takes a new state of the directory and tells the networks with endpoints on nodes that are at another address
+// now. Those of a node that departs are told later, if it does not come back.
+func (d *nodeDirectory) replace(c *NetworkController, live map[string]nodeRecord, rev store.Rev) {
+	changed := make(map[string]bool)
+	var gone, back []string
 	d.mu.Lock()
-	changed := !maps.EqualFunc(d.byName, byName, func(a, b nodeRecord) bool { return a.VTEP == b.VTEP && a.MTU == b.MTU })
-	d.byName, d.rev = byName, rev
-	var told []*membership
-	for m := range d.subscribers {
-		told = append(told, m)
+	for name, was := range d.live {
+		if _, lives := live[name]; !lives {
+			d.departed[name] = departure{last: was}
+			gone = append(gone, name)
+		}
 	}
+	for name, is := range live {
+		was, known := d.live[name]
+		if left, departed := d.departed[name]; departed {
+			was, known = left.last, true
+			delete(d.departed, name)
+			back = append(back, name)
+		}
+		if !known || was.VTEP != is.VTEP || was.MTU != is.MTU {
+			changed[name] = true
+		}
+	}
+	d.live, d.rev = live, rev
 	d.mu.Unlock()
-	if !changed {
+	slices.Sort(gone)
+	for _, name := range gone {
+		c.log.Warn("lease of a node has ended", "node", name, "grace", d.grace)
+	}
+	slices.Sort(back)
+	for _, name := range back {
+		c.log.Info("node is back before its peers gave it up", "node", name)
+	}
+	if len(gone) > 0 {
+		select {
+		case d.left <- struct{}{}:
+		default:
+		}
+	}
+	d.tell(changed)
+}
+
+// tell makes the networks with endpoints on these nodes tell their drivers.
+func (d *nodeDirectory) tell(nodes map[string]bool) {
+	if len(nodes) == 0 {
 		return
 	}
+	d.mu.Lock()
+	told := slices.Collect(maps.Keys(d.subscribers))
+	d.mu.Unlock()
 	for _, m := range told {
-		m.refresh()
+		m.nodesChanged(nodes)
 	}
 }
 
-// nodes returns a copy of the directory.
-func (d *nodeDirectory) nodes() map[string]nodeRecord {
+// watchDeparted gives up the nodes that do not come back within the grace.
+func (d *nodeDirectory) watchDeparted(ctx context.Context, c *NetworkController) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.left:
+		}
+		for waiting := d.departedNodes(); len(waiting) > 0 && ctx.Err() == nil; waiting = d.departedNodes() {
+			pause(ctx, d.grace/graceLooks)
+			d.giveUp(ctx, c, waiting)
+		}
+	}
+}
+
+func (d *nodeDirectory) departedNodes() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return maps.Clone(d.byName)
+	return slices.Sorted(maps.Keys(d.departed))
+}
+
+// giveUp looks once more for departed nodes, and tells the networks of those that were looked for often enough.
+func (d *nodeDirectory) giveUp(ctx context.Context, c *NetworkController, waiting []string) {
+	lost := make(map[string]bool)
+	for _, name := range waiting {
+		_, err := c.cluster.Get(ctx, keyNodeRecord(name))
+		if ctx.Err() != nil {
+			return
+		}
+		d.mu.Lock()
+		left, departed := d.departed[name]
+		switch {
+		case !departed:
+		case !errors.Is(err, ErrNotFound): // it is back and the watch will say so, or the store is away and nobody can come back
+			d.departed[name] = departure{last: left.last}
+		case left.gone+1 < graceLooks:
+			d.departed[name] = departure{last: left.last, gone: left.gone + 1}
+		default:
+			delete(d.departed, name)
+			lost[name] = true
+		}
+		d.mu.Unlock()
+	}
+	for _, name := range slices.Sorted(maps.Keys(lost)) {
+		c.log.Warn("node did not come back, nothing is sent to it any more", "node", name)
+	}
+	d.tell(lost)
+}
+
+// reachable returns the nodes that peers may be sent to.
+func (d *nodeDirectory) reachable() map[string]nodeRecord {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	nodes := maps.Clone(d.live)
+	for name, left := range d.departed {
+		nodes[name] = left.last
+	}
+	return nodes
+}
+
+// lost reports whether the node's lease is known to have ended.
+func (d *nodeDirectory) lost(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, lives := d.live[name]
+	return d.started && !lives
 }
 
 func (d *nodeDirectory) subscribe(m *membership) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.subscribers == nil {
-		d.subscribers = make(map[*membership]bool)
-	}
 	d.subscribers[m] = true
 }
 

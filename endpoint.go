@@ -25,7 +25,7 @@ type Endpoint struct {
 	last *stored[endpointRecord]
 }
 
-// EndpointInfo describes an endpoint. The last four fields are zero for one that is not joined; Interface, MTU and
+// EndpointInfo describes an endpoint. The last five fields are zero for one that is not joined; Interface, MTU and
 // Gateway also when it is joined on another node.
 type EndpointInfo struct {
 	Addresses []netip.Prefix   // with the length of their subnets; none for drivers without addresses
@@ -35,6 +35,7 @@ type EndpointInfo struct {
 	MTU       int          // of the interface, in bytes
 	Interface string       // in the sandbox; empty for drivers that make none
 	Node      string       // where it is joined
+	NodeLost  bool         // the lease of Node has ended: it is dead or cut off. See NetworkController.Release
 	Sandbox   string       // the ID of the sandbox it is joined to
 }
 
@@ -65,6 +66,7 @@ func (e *Endpoint) Info() EndpointInfo {
 	// What this handle remembers of a join here is over if the host does not have it: another handle left.
 	if j := rec.Join; j != nil && (a.ep != nil || j.Node != e.network.c.node.Name) {
 		info.Node, info.Sandbox = j.Node, j.Sandbox
+		info.NodeLost = j.Node != e.network.c.node.Name && e.network.c.peers.lost(j.Node)
 	}
 	if a.ready {
 		info.Interface, info.MTU, info.Gateway = a.made.Interface, a.made.MTU, slices.Clone(a.made.Gateways)
@@ -139,21 +141,8 @@ func (e *Endpoint) unrecord(ctx context.Context, force bool) error {
 		if ep.Join != nil && !force {
 			return fmt.Errorf("it is joined to sandbox %s on node %s: %w", ep.Join.Sandbox, ep.Join.Node, ErrInUse)
 		}
-		g, err := s.unchanged()
-		if err != nil {
-			return err
-		}
 		var b batch
-		b.guard(g)
-		b.op(store.Delete(keyEndpoint(ep.Network, ep.ID)))
-		b.op(store.Delete(keyEndpointName(ep.Network, ep.Name)))
-		if !ep.MAC.IsZero() {
-			b.op(store.Delete(keyMAC(ep.Network, ep.MAC)))
-		}
-		if ep.Join != nil {
-			b.op(store.Delete(keyMember(ep.Join.Node, ep.Network, ep.ID)))
-		}
-		b.free(ep.Network, ep.addresses())
+		b.deleteEndpoint(s)
 		alloc := n.c.allocs.known(ep.Network)
 		var forgotten []ipam.Claim
 		if alloc != nil && attempt == 0 {
@@ -171,4 +160,24 @@ func (e *Endpoint) unrecord(ctx context.Context, force bool) error {
 		}
 		return alloc.freed(ep.addresses(), forgotten, rev)
 	}
+}
+
+// deleteEndpoint adds to a commit that the endpoint is gone, with all that is its own.
+func (b *batch) deleteEndpoint(s *stored[endpointRecord]) {
+	g, err := s.unchanged()
+	if err != nil {
+		b.err = err
+		return
+	}
+	ep := &s.value
+	b.guard(g)
+	b.op(store.Delete(keyEndpoint(ep.Network, ep.ID)))
+	b.op(store.Delete(keyEndpointName(ep.Network, ep.Name)))
+	if !ep.MAC.IsZero() {
+		b.op(store.Delete(keyMAC(ep.Network, ep.MAC)))
+	}
+	if ep.Join != nil {
+		b.op(store.Delete(keyMember(ep.Join.Node, ep.Network, ep.ID)))
+	}
+	b.free(ep.Network, ep.addresses())
 }

@@ -274,3 +274,61 @@ func ExampleNetworkController_Close() {
 	}
 	// Output: container1 [10.20.0.2/24 fd20::2/64]
 }
+
+// A node that never comes back: once its lease has ended, what was joined there can be freed in one call.
+func ExampleNetworkController_Release() {
+	ctx, ctrl, end := begin()
+	defer end()
+
+	nodes, err := ctrl.Nodes(ctx)
+	if err != nil {
+		panic(err)
+	}
+	for _, node := range nodes {
+		if node.Alive {
+			continue
+		}
+		fmt.Println(node.Name, "is dead, with", node.Endpoints, "endpoints")
+		if err := ctrl.Release(ctx, node.Name); err != nil {
+			panic(err) // ErrInUse: it is back
+		}
+	}
+	fmt.Println(len(nodes), "node, alive:", nodes[0].Alive)
+	err = ctrl.Release(ctx, "node9")
+	fmt.Println(errors.Is(err, libcnm.ErrNotFound))
+	// Output:
+	// 1 node, alive: true
+	// true
+}
+
+// A node that is to be given up sooner, or later, than after 30 s without a sign of life.
+func ExampleWithNodeTTL() {
+	_, ctrl, end := begin(libcnm.WithNodeTTL(time.Minute))
+	defer end()
+	fmt.Println(len(ctrl.Sandboxes()), "sandboxes")
+	// Output: 0 sandboxes
+}
+
+// Stats tells what the controller has repaired, and why it looked.
+func ExampleNetworkController_Stats() {
+	ctx, ctrl, end := begin()
+	defer end()
+	sb, _ := joinWeb(ctx, ctrl, newWeb(ctx, ctrl), "container1")
+
+	if err := sb.Command(ctx, "ip", "link", "delete", "eth0").Run(); err != nil {
+		panic(err)
+	}
+	if err := ctrl.Reconcile(ctx); err != nil {
+		panic(err)
+	}
+	stats := ctrl.Stats()
+	fmt.Println("repaired:", stats.Repairs > 0, "failures:", stats.Failures, "unusable drivers:", len(stats.Unusable))
+	for kind, n := range stats.ByObject {
+		if kind == "bridge link" {
+			fmt.Println(kind, n > 0)
+		}
+	}
+	// Output:
+	// repaired: true failures: 0 unusable drivers: 0
+	// bridge link true
+}

@@ -288,7 +288,7 @@ func TestDeletedElsewhereMeanwhile(t *testing.T) {
 	for _, tc := range []struct {
 		read  string // what this node has just read
 		start bool   // for its start
-	}{{"members/node1/", true}, {"endpoints/", true}, {"nodes/", true}, {"nodes/", false}} {
+	}{{"members/node1/", true}, {"endpoints/", true}, {"nodes/", true}, {"endpoints/", false}} {
 		t.Run(fmt.Sprintf("%s, start %t", tc.read, tc.start), func(t *testing.T) {
 			ctx := t.Context()
 			cs, fs, shared := newFaultyNodes(t, 2)

@@ -239,6 +239,9 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 		return err
 	}
 	defer n.host.gate.Release(1)
+	if err := c.refuseUnfit(n.host); err != nil {
+		return err
+	}
 	seen := c.state.setWanted(a, true)
 	made, err := n.host.ApplyEndpoint(ctx, seen.driverEndpoint())
 	if err != nil {
@@ -317,7 +320,7 @@ func (c *NetworkController) detach(ctx context.Context, n *Network, a *attachmen
 	err := c.removeEndpoint(ctx, n, a)
 	c.state.forget(a)
 	if err != nil {
-		c.wakeUp("endpoint could not be removed")
+		c.wakeUp(cause{CauseRemoval, "endpoint " + string(a.id)})
 	}
 	return errors.Join(routed, err, c.vacate(ctx, n))
 }

@@ -35,6 +35,8 @@ const (
 	dirNodes    = "nodes/"
 	dirSandbox  = "sandboxes/"
 
+	dirAllMembers = "members/"
+
 	dirUsedDrivers = "drivers/"
 )
 
@@ -61,7 +63,7 @@ func keyMAC(n drivers.NetworkID, mac drivers.MAC) string {
 	return "macs/" + string(n) + "/" + mac.String()
 }
 
-func dirMembers(node string) string { return "members/" + node + "/" }
+func dirMembers(node string) string { return dirAllMembers + node + "/" }
 
 func keyMember(node string, n drivers.NetworkID, id drivers.EndpointID) string {
 	return dirMembers(node) + string(n) + "/" + string(id)

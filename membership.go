@@ -3,9 +3,7 @@ package libcnm
 import (
 	"context"
 	"errors"
-	"maps"
 	"path"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,13 +14,14 @@ import (
 // followRetry is the pause before a driver is told again what it could not apply.
 const followRetry = time.Second
 
-// membership follows the endpoints of one network on other nodes while an endpoint of it is joined here, and keeps the
-// driver told. One goroutine reads the watch and merges what changed; another tells the driver, so that a slow driver
-// delays no reading and is told a burst at once.
+// membership follows the endpoints of one network of the cluster while an endpoint of it is joined here. It notices when
+// another node takes one of this host's away, and keeps the driver told of those on other nodes. One goroutine reads the
+// watch and merges what changed; another tells the driver, so that a slow driver delays no reading and is told a burst at
+// once.
 type membership struct {
 	c      *NetworkController
 	n      *Network
-	driver drivers.PeerApplier
+	driver drivers.PeerApplier // nil: it wants to know of none
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	ready  chan error // what came of telling the driver for the first time
@@ -50,23 +49,18 @@ func newMembership(c *NetworkController, n *Network) *membership {
 	}
 }
 
-// load reads the endpoints and the nodes, so that snapshot knows the peers.
-func (m *membership) load(ctx context.Context) error {
-	if err := m.c.peers.start(ctx, m.c); err != nil {
-		return err
-	}
-	return m.list(ctx)
-}
-
-// start follows the endpoints from where load has read them, and returns when the driver has been told of all of them. If
-// the driver refuses them it is told again and again, until close.
+// start follows the endpoints from where list has read them, and returns when the driver has been told of all of them. If
+// that fails it is told again and again, until close.
 //
 //nolint:contextcheck // what follows the endpoints outlives this call
 func (m *membership) start(ctx context.Context) error {
 	background, cancel := context.WithCancel(m.c.background)
 	m.cancel = cancel
-	m.c.peers.subscribe(m)
 	m.tasks.Go(func() { m.follow(background) })
+	if m.driver == nil {
+		return nil
+	}
+	m.c.peers.subscribe(m)
 	m.tasks.Go(func() { m.tell(background) })
 	select {
 	case err := <-m.ready:
@@ -86,26 +80,38 @@ func (m *membership) close() {
 	m.tasks.Wait()
 }
 
-// list replaces what is known by what the store has.
+// list replaces what is known by what the store has. After the first, snapshot knows the peers.
 func (m *membership) list(ctx context.Context) error {
 	raws, rev, err := m.n.store().List(ctx, dirEndpoints(m.n.rec.ID))
 	if err != nil {
 		return err
 	}
+	m.c.unreadableShared.listed(dirEndpoints(m.n.rec.ID), raws)
 	known := make(map[drivers.EndpointID]remote)
+	doubtful := make(map[drivers.EndpointID]bool)
 	for _, raw := range raws {
 		if ep := m.read(raw); ep != nil {
 			known[ep.ID] = remote{ep: ep, rev: raw.Rev}
+		} else {
+			doubtful[drivers.EndpointID(path.Base(raw.Key))] = true
 		}
 	}
 	m.mu.Lock()
+	for id := range doubtful { // remains what it was
+		if before, ok := m.known[id]; ok {
+			known[id] = before
+		}
+	}
 	m.known, m.rev = known, rev
 	m.lockedAll()
 	m.mu.Unlock()
 	for _, id := range m.c.state.endpointsIn(m.n.rec.ID) {
-		if r, still := known[id]; still {
+		r, still := known[id]
+		switch {
+		case doubtful[id]:
+		case still:
 			m.evict(id, r.ep, r.rev)
-		} else {
+		default:
 			m.evict(id, nil, rev)
 		}
 	}
@@ -127,13 +133,14 @@ func (m *membership) follow(ctx context.Context) {
 	}
 }
 
-// read decodes an endpoint. One record that cannot be read must not keep the node from the others.
+// read decodes an endpoint; nil for one that cannot be read.
 func (m *membership) read(raw store.Record) *endpointRecord {
 	s, err := m.n.decodeEndpoint(raw)
 	if err != nil {
-		m.c.log.Error("endpoint of another node is ignored", "network", m.n.rec.Name, "error", err)
+		m.c.unreadableShared.note(raw.Key, err)
 		return nil
 	}
+	m.c.unreadableShared.forget(raw.Key)
 	return &s.value
 }
 
@@ -161,7 +168,9 @@ func (m *membership) take(ev store.Event) {
 	}
 	id := drivers.EndpointID(path.Base(ev.Key))
 	var next *endpointRecord
-	if !ev.Deleted {
+	if ev.Deleted {
+		m.c.unreadableShared.forget(ev.Key)
+	} else {
 		if next = m.read(ev.Record); next == nil {
 			return
 		}
@@ -210,122 +219,23 @@ func (m *membership) lockedSignal() {
 	}
 }
 
-// refresh makes the driver be told everything: the address of a node has changed.
+// refresh makes the driver be told everything.
 func (m *membership) refresh() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lockedAll()
 }
 
-// tell keeps the driver told until ctx ends.
-func (m *membership) tell(ctx context.Context) {
-	first := true
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-m.wake:
-		}
-		err := m.tellOnce(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if first {
-			m.ready <- err
-			first = false
-		}
-		if err != nil {
-			m.c.log.Warn("peers could not be applied", "network", m.n.rec.Name, "error", err)
-			pause(ctx, followRetry)
-			m.refresh()
-		}
-	}
-}
-
-func (m *membership) tellOnce(ctx context.Context) error {
-	if err := m.n.host.gate.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer m.n.host.gate.Release(1)
-	update, any := m.update()
-	if !any {
-		return nil
-	}
-	return m.driver.ApplyPeers(ctx, m.n.rec.ID, update)
-}
-
-// update takes what is to be told.
-func (m *membership) update() (u drivers.PeerUpdate, any bool) {
-	nodes := m.c.peers.nodes()
+// nodesChanged makes the driver be told everything if an endpoint is on one of these nodes, which are elsewhere now.
+func (m *membership) nodesChanged(nodes map[string]bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.full && len(m.changed) == 0 {
-		return u, false
-	}
-	u.Members = m.lockedMembers(nodes)
-	if m.full {
-		u.Full, u.Set = true, m.lockedPeers(nodes)
-	} else {
-		for id, rev := range m.changed {
-			if p, ok := m.peer(m.known[id], nodes); ok {
-				u.Set = append(u.Set, p)
-			} else {
-				u.Del = append(u.Del, drivers.PeerRef{Endpoint: id, Generation: uint64(rev)})
-			}
-		}
-	}
-	m.full = false
-	clear(m.changed)
-	return u, true
-}
-
-// snapshot returns all peers and members, for a Sync.
-func (m *membership) snapshot() ([]drivers.Peer, []drivers.Member) {
-	nodes := m.c.peers.nodes()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.lockedPeers(nodes), m.lockedMembers(nodes)
-}
-
-func (m *membership) lockedPeers(nodes map[string]nodeRecord) []drivers.Peer {
-	var list []drivers.Peer
-	for _, id := range slices.Sorted(maps.Keys(m.known)) {
-		if p, ok := m.peer(m.known[id], nodes); ok {
-			list = append(list, p)
-		}
-	}
-	return list
-}
-
-func (m *membership) lockedMembers(nodes map[string]nodeRecord) []drivers.Member {
-	seen := make(map[string]drivers.Member)
 	for _, r := range m.known {
-		if r.ep.Join == nil || r.ep.Join.Node == m.c.node.Name {
-			continue
-		}
-		if node, ok := nodes[r.ep.Join.Node]; ok {
-			seen[node.Name] = drivers.Member{Node: node.Name, VTEP: node.VTEP, MTU: node.MTU}
+		if r.ep.Join != nil && nodes[r.ep.Join.Node] {
+			m.lockedAll()
+			return
 		}
 	}
-	list := make([]drivers.Member, 0, len(seen))
-	for _, name := range slices.Sorted(maps.Keys(seen)) {
-		list = append(list, seen[name])
-	}
-	return list
-}
-
-// peer turns an endpoint into what the driver is told of it; false for one that is not joined on a live other node.
-func (m *membership) peer(r remote, nodes map[string]nodeRecord) (drivers.Peer, bool) {
-	if r.ep == nil || r.ep.Join == nil || r.ep.Join.Node == m.c.node.Name {
-		return drivers.Peer{}, false
-	}
-	node, ok := nodes[r.ep.Join.Node]
-	if !ok || !node.VTEP.IsValid() {
-		return drivers.Peer{}, false
-	}
-	return drivers.Peer{
-		Endpoint: r.ep.ID, MAC: r.ep.MAC, Addrs: r.ep.addresses(), VTEP: node.VTEP, Generation: uint64(r.rev),
-	}, true
 }
 
 // pause waits for d or the end of ctx.

@@ -60,7 +60,8 @@ func (n *Network) Subnets() []Subnet {
 
 func (n *Network) store() store.Store { return n.c.storeOf(n.host) }
 
-// Networks returns all networks: this node's and the cluster's, in the order of their IDs.
+// Networks returns all networks: this node's and the cluster's, in the order of their IDs. One whose record cannot be read
+// is not among them; Check names it.
 func (c *NetworkController) Networks(ctx context.Context) (_ []*Network, err error) {
 	defer wrap(&err, "list networks")
 	exit, err := c.enter()
@@ -74,13 +75,8 @@ func (c *NetworkController) Networks(ctx context.Context) (_ []*Network, err err
 		if err != nil {
 			return nil, err
 		}
-		for _, raw := range raws {
-			n, err := c.networkOf(st, raw)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, n)
-		}
+		read, _ := readEach(c.unreadableIn(st), dirNetworks, raws, func(raw store.Record) (*Network, error) { return c.networkOf(st, raw) })
+		list = append(list, read...)
 	}
 	return list, nil
 }
@@ -244,9 +240,14 @@ func (n *Network) unrecord(ctx context.Context) error {
 
 // refuseInUse names an endpoint that keeps the network.
 func (n *Network) refuseInUse(ctx context.Context) error {
-	eps, err := n.listEndpoints(ctx)
-	if err != nil || len(eps) == 0 {
+	eps, bad, err := n.listEndpoints(ctx)
+	switch {
+	case err != nil:
 		return err
+	case len(bad) > 0:
+		return fmt.Errorf("it has %d endpoints whose records cannot be read, one is %s: %w", len(bad), bad[0], ErrInUse)
+	case len(eps) == 0:
+		return nil
 	}
 	where := "joined nowhere"
 	if j := eps[0].value.Join; j != nil {
@@ -255,23 +256,19 @@ func (n *Network) refuseInUse(ctx context.Context) error {
 	return fmt.Errorf("it has %d endpoints, one is %s, %s: %w", len(eps), eps[0].value.Name, where, ErrInUse)
 }
 
-func (n *Network) listEndpoints(ctx context.Context) ([]*stored[endpointRecord], error) {
-	raws, _, err := n.store().List(ctx, dirEndpoints(n.rec.ID))
+// listEndpoints reads the network's endpoints, and returns the keys of those that cannot be read.
+func (n *Network) listEndpoints(ctx context.Context) (eps []*stored[endpointRecord], bad []string, err error) {
+	prefix := dirEndpoints(n.rec.ID)
+	raws, _, err := n.store().List(ctx, prefix)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	list := make([]*stored[endpointRecord], 0, len(raws))
-	for _, raw := range raws {
-		ep, err := n.decodeEndpoint(raw)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, ep)
-	}
-	return list, nil
+	eps, bad = readEach(n.c.unreadableIn(n.store()), prefix, raws, n.decodeEndpoint)
+	return eps, bad, nil
 }
 
-// Endpoints returns the network's endpoints on all nodes, in the order of their IDs.
+// Endpoints returns the network's endpoints on all nodes, in the order of their IDs. One whose record cannot be read is not
+// among them; Check names it.
 func (n *Network) Endpoints(ctx context.Context) (_ []*Endpoint, err error) {
 	defer wrap(&err, "list endpoints of network", n.rec.Name)
 	exit, err := n.c.enter()
@@ -279,7 +276,7 @@ func (n *Network) Endpoints(ctx context.Context) (_ []*Endpoint, err error) {
 		return nil, err
 	}
 	defer exit()
-	stored, err := n.listEndpoints(ctx)
+	stored, _, err := n.listEndpoints(ctx)
 	if err != nil {
 		return nil, err
 	}

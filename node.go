@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// nodeTTL is how long a node that no longer answers keeps its name, and its peers their flows to it. Long enough
-	// for an etcd election and a short partition, short enough that a dead node's traffic is not sent nowhere for long.
-	nodeTTL = 30 * time.Second
+	// defaultNodeTTL is long enough for an election of etcd and a short partition, and short enough that a dead node's
+	// traffic is not sent nowhere for long.
+	defaultNodeTTL = 30 * time.Second
 	// registerRetry is the pause between attempts to take the node's name again after the lease was lost.
 	registerRetry = time.Second
 )
@@ -97,7 +97,6 @@ func (c *NetworkController) rememberBoot(ctx context.Context) error {
 		return err
 	}
 	_, err = c.local.Commit(ctx, nil, op)
-	c.rebooted = c.rebooted && err != nil
 	return err
 }
 
@@ -159,7 +158,7 @@ func (c *NetworkController) claimNode(ctx context.Context, leaser store.Leaser) 
 	} else if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	lease, err := leaser.Grant(ctx, nodeTTL)
+	lease, err := leaser.Grant(ctx, c.nodeTTL)
 	if err != nil {
 		return nil, err
 	}

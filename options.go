@@ -41,12 +41,13 @@ type config struct {
 	drivers         []drivers.Driver
 	log             *slog.Logger
 	checkInterval   time.Duration
+	nodeTTL         time.Duration
 }
 
 func newConfig(opts []Option) (*config, error) {
 	cfg := &config{
 		dataDir: DefaultDataDir, runDir: DefaultRunDir, ovsdb: DefaultOVSDB,
-		log: slog.New(slog.DiscardHandler), checkInterval: defaultCheckInterval,
+		log: slog.New(slog.DiscardHandler), checkInterval: defaultCheckInterval, nodeTTL: defaultNodeTTL,
 	}
 	if err := apply(cfg, opts); err != nil {
 		return nil, err
@@ -211,6 +212,20 @@ func WithCheckInterval(d time.Duration) Option {
 			return fmt.Errorf("check interval %s is below 100ms: %w", d, ErrInvalid)
 		}
 		c.checkInterval = d
+		return nil
+	}
+}
+
+// WithNodeTTL sets how long this node may show no sign of life before its lease in the cluster ends, by default 30 s: then
+// its endpoints can be released, and nodes that were given the same TTL stop sending to it a third of that later. Below
+// 10 s, a slow restart of the controller or an election of etcd may look like the death of the node. The store may round
+// it up.
+func WithNodeTTL(ttl time.Duration) Option {
+	return func(c *config) error {
+		if err := store.CheckTTL(ttl); err != nil {
+			return fmt.Errorf("node TTL: %w", err)
+		}
+		c.nodeTTL = ttl
 		return nil
 	}
 }

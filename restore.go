@@ -52,8 +52,17 @@ func (c *NetworkController) restore(ctx context.Context) error {
 		}
 	}
 	for _, h := range used {
-		if err := c.syncDriver(ctx, h); err != nil {
-			return fmt.Errorf("driver %s: %w", h.info.Name, err)
+		err := c.syncFirst(ctx, h)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err == nil {
+			continue
+		}
+		// A switch that does not run must not keep the networks of other drivers from being looked after.
+		c.log.Error("driver could not be brought in order, will be tried again", "driver", h.info.Name, "error", err)
+		if errors.Is(err, ErrUnavailable) {
+			c.state.setUnfit(h, err)
 		}
 	}
 	if err := c.startMemberships(ctx); err != nil {
@@ -126,11 +135,8 @@ func (c *NetworkController) loadNetworks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, raw := range raws {
-		n, err := c.networkOf(c.local, raw)
-		if err != nil {
-			return err
-		}
+	list, _ := readEach(c.unreadableHere, dirNetworks, raws, func(raw store.Record) (*Network, error) { return c.networkOf(c.local, raw) })
+	for _, n := range list {
 		if n.host.info.Scope == drivers.ScopeLocal {
 			c.state.networks[n.rec.ID] = &activeNetwork{rec: n.rec, host: n.host}
 		}
@@ -179,10 +185,14 @@ func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id 
 	if errors.Is(err, ErrNotFound) {
 		return c.dropMembers(ctx, st, members)
 	}
+	if errors.Is(err, ErrInvalid) {
+		c.unreadableIn(st).note(keyNetwork(id), err)
+		return nil // its endpoints wait until it can be read
+	}
 	if err != nil {
 		return err
 	}
-	eps, err := n.listEndpoints(ctx)
+	eps, bad, err := n.listEndpoints(ctx)
 	if err != nil {
 		return err
 	}
@@ -191,7 +201,11 @@ func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id 
 		byID[s.value.ID] = s
 	}
 	for _, member := range members {
-		s := byID[drivers.EndpointID(path.Base(member.Key))]
+		id := drivers.EndpointID(path.Base(member.Key))
+		if slices.Contains(bad, keyEndpoint(n.rec.ID, id)) {
+			continue // nobody knows what it should be
+		}
+		s := byID[id]
 		if s == nil || s.value.Join == nil || s.value.Join.Node != c.node.Name {
 			err = c.dropMembers(ctx, st, []store.Record{member})
 		} else {
@@ -248,7 +262,7 @@ func (c *NetworkController) loadPeers(ctx context.Context) error {
 		if active.members == nil {
 			continue
 		}
-		if err := active.members.load(ctx); err != nil {
+		if err := active.members.list(ctx); err != nil {
 			return fmt.Errorf("network %s: %w", active.rec.Name, err)
 		}
 	}
@@ -261,23 +275,35 @@ func (c *NetworkController) startMemberships(ctx context.Context) error {
 		if active.members == nil {
 			continue
 		}
-		if err := active.members.start(ctx); err != nil {
-			return fmt.Errorf("network %s: %w", active.rec.Name, err)
+		err := active.members.start(ctx)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil {
+			c.log.Error("peers could not be applied, will be tried again", "network", active.rec.Name, "error", err)
 		}
 	}
 	return nil
 }
 
-// attachAll configures the interfaces of all endpoints that are joined here.
+// attachAll configures the interfaces of all endpoints that are joined here. What fails is tried again by mend.
 func (c *NetworkController) attachAll(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(restoreWidth)
 	for _, sb := range c.state.allSandboxes() {
 		group.Go(func() error {
 			for _, a := range c.state.of(sb) {
-				if err := c.attach(ctx, a.network, c.state.current(a.id)); err != nil {
-					return fmt.Errorf("endpoint %s of container %s: %w", a.ep.Name, sb.rec.ContainerID, err)
+				at := c.state.current(a.id)
+				err := c.attach(groupCtx, a.network, at)
+				if err := ctx.Err(); err != nil {
+					return err
 				}
+				if err == nil {
+					continue
+				}
+				c.state.postpone(at)
+				c.log.Error("endpoint could not be attached, will be tried again",
+					"network", a.network.rec.Name, "endpoint", a.ep.Name, "container", sb.rec.ContainerID, "error", err)
 			}
 			return nil
 		})

@@ -23,15 +23,16 @@ type hostState struct {
 	sandboxes   map[string]*Sandbox
 	byContainer map[string]*Sandbox
 	endpoints   map[drivers.EndpointID]*attachment
-	lost        []*attachment                    // to be taken out of their sandboxes
-	doubts      map[drivers.EndpointID]*Endpoint // of whose records the latest commit had no answer
+	lost        []*attachment                      // to be taken out of their sandboxes
+	doubts      map[drivers.EndpointID]*Endpoint   // of whose records the latest commit had no answer
+	postponed   map[drivers.EndpointID]*attachment // whose interfaces New could not make
 }
 
 // activeNetwork is a network that a driver has been told of.
 type activeNetwork struct {
 	rec     *networkRecord
 	host    *driverHost
-	members *membership // nil for networks of local scope
+	members *membership // nil for networks that no other node shares
 }
 
 // attachment is an endpoint joined, or being joined, to a sandbox of this host.
@@ -59,6 +60,9 @@ type driverHost struct {
 	// gate is held in part by every Apply and Remove, and whole by Sync, which deletes what it does not know of.
 	gate *semaphore.Weighted
 	used bool // guarded by hostState.mu once New has returned: it may have something on this host
+	// notFit says why the driver could not be brought in order by New; nil once it is. Guarded by hostState.mu.
+	notFit  error
+	remains remains
 }
 
 const gateWidth = 1 << 30
@@ -74,6 +78,7 @@ func newHostState() *hostState {
 		byContainer: make(map[string]*Sandbox),
 		endpoints:   make(map[drivers.EndpointID]*attachment),
 		doubts:      make(map[drivers.EndpointID]*Endpoint),
+		postponed:   make(map[drivers.EndpointID]*attachment),
 	}
 }
 
@@ -171,6 +176,7 @@ func (s *hostState) forget(a *attachment) {
 	if s.endpoints[a.id] == a {
 		delete(s.endpoints, a.id)
 		delete(a.sandbox.joined, a.id)
+		delete(s.postponed, a.id)
 	}
 }
 

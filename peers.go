@@ -1,0 +1,144 @@
+package libcnm
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/libcnm/libcnm/drivers"
+)
+
+// tell keeps the driver told until ctx ends. What it refuses for good is said once, and shown by Check from then on.
+func (m *membership) tell(ctx context.Context) {
+	first, refused := true, ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		}
+		err := m.tellOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if final(err) {
+			if text := err.Error(); text != refused {
+				m.c.log.Warn("peers cannot be reached from this node", "network", m.n.rec.Name, "error", err)
+				refused = text
+			}
+			err = nil
+		}
+		if first {
+			m.ready <- err
+			first = false
+		}
+		if err != nil {
+			m.c.log.Warn("peers could not be applied", "network", m.n.rec.Name, "error", err)
+			pause(ctx, followRetry)
+			m.refresh()
+		}
+	}
+}
+
+// final reports whether a driver has done what it was told but for what can never be, as ApplyPeers and Sync do.
+func final(err error) bool {
+	for _, passing := range []error{ErrUnavailable, ErrConflict, ErrClosed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, passing) {
+			return false
+		}
+	}
+	return errors.Is(err, ErrInvalid)
+}
+
+func (m *membership) tellOnce(ctx context.Context) error {
+	if err := m.n.host.gate.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer m.n.host.gate.Release(1)
+	if m.c.state.unfit(m.n.host) != nil {
+		return nil // told when its first Sync has gone well
+	}
+	update, any := m.update()
+	if !any {
+		return nil
+	}
+	return m.driver.ApplyPeers(ctx, m.n.rec.ID, update)
+}
+
+// update takes what is to be told.
+func (m *membership) update() (u drivers.PeerUpdate, any bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	nodes := m.c.peers.reachable() // not before: a change since then would be taken for told
+	if !m.full && len(m.changed) == 0 {
+		return u, false
+	}
+	u.Members = m.lockedMembers(nodes)
+	if m.full {
+		u.Full, u.Set = true, m.lockedPeers(nodes)
+	} else {
+		for id, rev := range m.changed {
+			if p, ok := m.peer(m.known[id], nodes); ok {
+				u.Set = append(u.Set, p)
+			} else {
+				u.Del = append(u.Del, drivers.PeerRef{Endpoint: id, Generation: uint64(rev)})
+			}
+		}
+	}
+	m.full = false
+	clear(m.changed)
+	return u, true
+}
+
+// snapshot returns all peers and members, for a Sync.
+func (m *membership) snapshot() ([]drivers.Peer, []drivers.Member) {
+	if m.driver == nil {
+		return nil, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	nodes := m.c.peers.reachable()
+	return m.lockedPeers(nodes), m.lockedMembers(nodes)
+}
+
+func (m *membership) lockedPeers(nodes map[string]nodeRecord) []drivers.Peer {
+	var list []drivers.Peer
+	for _, id := range slices.Sorted(maps.Keys(m.known)) {
+		if p, ok := m.peer(m.known[id], nodes); ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (m *membership) lockedMembers(nodes map[string]nodeRecord) []drivers.Member {
+	seen := make(map[string]drivers.Member)
+	for _, r := range m.known {
+		if r.ep.Join == nil || r.ep.Join.Node == m.c.node.Name {
+			continue
+		}
+		if node, ok := nodes[r.ep.Join.Node]; ok && node.VTEP.IsValid() {
+			seen[node.Name] = drivers.Member{Node: node.Name, VTEP: node.VTEP, MTU: node.MTU}
+		}
+	}
+	list := make([]drivers.Member, 0, len(seen))
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		list = append(list, seen[name])
+	}
+	return list
+}
+
+// peer turns an endpoint into what the driver is told of it; false for one that is not joined on another node that can be sent to.
+func (m *membership) peer(r remote, nodes map[string]nodeRecord) (drivers.Peer, bool) {
+	if r.ep == nil || r.ep.Join == nil || r.ep.Join.Node == m.c.node.Name {
+		return drivers.Peer{}, false
+	}
+	node, ok := nodes[r.ep.Join.Node]
+	if !ok || !node.VTEP.IsValid() {
+		return drivers.Peer{}, false
+	}
+	return drivers.Peer{
+		Endpoint: r.ep.ID, MAC: r.ep.MAC, Addrs: r.ep.addresses(), VTEP: node.VTEP, Generation: uint64(r.rev),
+	}, true
+}
