@@ -118,37 +118,81 @@ func (as *allocators) forget(id drivers.NetworkID, a *allocator) {
 }
 
 func loadAllocator(ctx context.Context, n *Network) (*allocator, store.Rev, error) {
+	claims, rev, err := n.listClaims(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	a, err := n.allocator(claims, rev)
+	return a, rev, err
+}
+
+// allocator returns one that knows a listing of the claims.
+func (n *Network) allocator(claims []ipam.Claim, rev store.Rev) (*allocator, error) {
 	a := &allocator{}
 	for _, s := range n.rec.Subnets {
 		pool, err := ipam.NewPool(s.poolConfig())
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		a.pools = append(a.pools, pool)
 	}
-	rev, err := a.reload(ctx, n)
-	return a, rev, err
+	return a, a.reset(claims, rev)
 }
 
-// reload reads all claims.
-func (a *allocator) reload(ctx context.Context, n *Network) (store.Rev, error) {
+// listClaims reads all claims.
+func (n *Network) listClaims(ctx context.Context) ([]ipam.Claim, store.Rev, error) {
 	raws, rev, err := n.store().List(ctx, dirClaims(n.rec.ID))
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	claims := make([][]ipam.Claim, len(a.pools))
+	claims := make([]ipam.Claim, 0, len(raws))
 	for _, raw := range raws {
-		c := n.readClaim(raw)
+		claims = append(claims, n.readClaim(raw))
+	}
+	return claims, rev, nil
+}
+
+// reload reads all claims into the view.
+func (a *allocator) reload(ctx context.Context, n *Network) error {
+	claims, rev, err := n.listClaims(ctx)
+	if err != nil {
+		return err
+	}
+	return a.reset(claims, rev)
+}
+
+// reset takes over a listing.
+func (a *allocator) reset(claims []ipam.Claim, rev store.Rev) error {
+	parts := make([][]ipam.Claim, len(a.pools))
+	for _, c := range claims {
 		if i := a.poolOf(c.Addr); i >= 0 {
-			claims[i] = append(claims[i], c)
+			parts[i] = append(parts[i], c)
 		}
 	}
 	for i, pool := range a.pools {
-		if err := pool.Reset(claims[i], int64(rev)); err != nil {
-			return 0, err
+		if err := pool.Reset(parts[i], int64(rev)); err != nil {
+			return err
 		}
 	}
-	return rev, nil
+	return nil
+}
+
+// confirmExhausted reads all claims and returns ErrExhausted if nothing was free at that moment. The view alone cannot
+// tell: it may be behind those who free addresses elsewhere, and what it knows of each address may be of another moment,
+// so that it can show a full pool where there never was one.
+func (a *allocator) confirmExhausted(ctx context.Context, n *Network, want []netip.Addr) error {
+	claims, rev, err := n.listClaims(ctx)
+	if err != nil {
+		return err
+	}
+	moment, err := n.allocator(claims, rev)
+	if err != nil {
+		return err
+	}
+	if _, err := moment.choose(want, 0); errors.Is(err, ErrExhausted) {
+		return err
+	}
+	return a.reset(claims, rev)
 }
 
 func (a *allocator) poolOf(addr netip.Addr) int {

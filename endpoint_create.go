@@ -58,19 +58,15 @@ func (n *Network) recordEndpoint(ctx context.Context, name string, cfg *endpoint
 	if err := n.readWanted(ctx, alloc, cfg.addrs); err != nil {
 		return nil, err
 	}
-	reread := false
 	for attempt := 0; ; attempt++ {
 		picks, err := alloc.choose(cfg.addrs, attempt)
-		if errors.Is(err, ErrExhausted) && !reread {
-			// The view may be behind those who free addresses elsewhere.
-			reread = true
-			if _, err := alloc.reload(ctx, n); err != nil {
-				return nil, err
+		if full := (*ipam.ExhaustedError)(nil); errors.As(err, &full) {
+			if full.Held == 0 {
+				if err := alloc.confirmExhausted(ctx, n, cfg.addrs); err != nil {
+					return nil, err
+				}
 			}
-			continue
-		}
-		if full := (*ipam.ExhaustedError)(nil); errors.As(err, &full) && full.Held > 0 {
-			// Other calls are trying the last addresses; one may come back.
+			// Other calls are trying or have freed the last addresses.
 			pause(ctx, heldPause)
 			if err := ctx.Err(); err != nil {
 				return nil, err
@@ -119,8 +115,7 @@ func (n *Network) relearn(ctx context.Context, alloc *allocator, addr netip.Addr
 	if errors.Is(err, ErrNotFound) {
 		// An absent claim has no revision to learn it by. If the view has one, only a listing corrects it.
 		if alloc.sees(addr) {
-			_, err := alloc.reload(ctx, n)
-			return err
+			return alloc.reload(ctx, n)
 		}
 		return nil
 	}
