@@ -272,20 +272,20 @@ func (a *allocator) network(ctx context.Context, id string) (*libcnm.Network, er
 	return n, nil
 }
 
-func (got *answer) network(n *libcnm.Network) {
-	got.ID, got.Token, got.VNI = n.ID(), n.Labels()["token"], n.VNI()
+func (a *answer) network(n *libcnm.Network) {
+	a.ID, a.Token, a.VNI = n.ID(), n.Labels()["token"], n.VNI()
 	for _, s := range n.Subnets() {
-		got.Subnets = append(got.Subnets, s.Prefix)
+		a.Subnets = append(a.Subnets, s.Prefix)
 	}
 }
 
-func (got *answer) endpoint(ep *libcnm.Endpoint) {
+func (a *answer) endpoint(ep *libcnm.Endpoint) {
 	info := ep.Info()
-	got.ID = ep.ID()
+	a.ID = ep.ID()
 	if len(info.Aliases) > 0 {
-		got.Token = info.Aliases[0]
+		a.Token = info.Aliases[0]
 	}
 	for _, p := range info.Addresses {
-		got.Addrs = append(got.Addrs, p.Addr())
+		a.Addrs = append(a.Addrs, p.Addr())
 	}
 }

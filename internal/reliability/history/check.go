@@ -43,6 +43,7 @@ func (v *Verdict) String() string {
 func (h *History) Check(limit time.Duration) *Verdict {
 	v := &Verdict{}
 	for realm, ops := range ordered(h.byRealm()) {
+		ops = tighten(ops)
 		found := len(v.Duplicates)
 		for resource, part := range ordered(byResource(ops)) {
 			name := realm + " " + resource

@@ -21,6 +21,7 @@ const (
 // past is forgotten every 100 ms, while everything fails that can. What they were answered must be what one store with
 // one client would answer, in some order; the records must agree, and nothing may be left.
 func TestNoDuplicateEver(t *testing.T) {
+	t.Parallel()
 	for i := range report.Pick(1, 20) {
 		t.Run(fmt.Sprint("run", i+1), func(t *testing.T) {
 			underFaults(t, report.Pick(1500, 10_000), report.Pick(5, len(faults)))
@@ -29,6 +30,7 @@ func TestNoDuplicateEver(t *testing.T) {
 }
 
 func underFaults(t *testing.T, calls, kinds int) {
+	t.Parallel()
 	seed := chooseSeed(t)
 	l := newLab(t, labOptions{members: members, processes: controllers, seed: seed, wait: time.Second})
 	r := newRun(l, perNode, seed)
@@ -59,6 +61,7 @@ func underFaults(t *testing.T, calls, kinds int) {
 // TestSeededDuplicateIsFound lets one commit in ten forget its guards, which makes it give away what is owned: the
 // check of TestNoDuplicateEver must see it.
 func TestSeededDuplicateIsFound(t *testing.T) {
+	t.Parallel()
 	seed := chooseSeed(t)
 	l := newLab(t, labOptions{members: 1, processes: 4, seed: seed, wait: patience, forgetful: 0.1})
 	r := newRun(l, perNode, seed)

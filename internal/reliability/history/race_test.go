@@ -13,6 +13,7 @@ import (
 // TestRaces lets 32 controllers want the same at the same moment, again and again: 16 addresses, 16 subnets, one name,
 // one VNI. As many succeed as there is, and all others are refused for the right reason.
 func TestRaces(t *testing.T) {
+	t.Parallel()
 	const racers, room = 32, 16
 	rounds := report.Pick(5, 100)
 	seed := chooseSeed(t)

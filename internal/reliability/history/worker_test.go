@@ -250,8 +250,8 @@ func (w *worker) drain(ctx context.Context, empty bool) error {
 			return err
 		}
 	}
-	for i := len(w.held) - 1; i >= 0; i-- {
-		if !empty && w.held[i].from == 0 {
+	for i, h := range slices.Backward(w.held) {
+		if !empty && h.from == 0 {
 			continue
 		}
 		left := len(w.held) - 1
