@@ -109,19 +109,34 @@ func (rc ResolvConf) Render() []byte {
 	return b.Bytes()
 }
 
-// Write makes the file dir/name contain content, readable for all: it will be /etc/name of a container. Equal content
-// is left alone. The file is changed in place: a container that has it mounted would go on seeing a replaced one.
+// mode is that of the files: they become the container's, whose users are any.
+const mode = 0o644
+
+// Write makes the file dir/name contain content, readable for all whatever the umask: it will be /etc/name of a
+// container. Equal content is left alone. The file is changed in place: a container that has it mounted would go on
+// seeing a replaced one.
 func Write(dir, name string, content []byte) error {
 	path := filepath.Join(dir, name)
 	old, err := os.ReadFile(path)
-	if err == nil && bytes.Equal(old, content) {
-		return nil
-	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("read file: %w: %w", err, errdefs.ErrUnavailable)
 	}
-	if err := overwrite(path, content); err != nil {
-		return fmt.Errorf("write file: %w: %w", err, errdefs.ErrUnavailable)
+	if err != nil || !bytes.Equal(old, content) {
+		if err := overwrite(path, content); err != nil {
+			return fmt.Errorf("write file: %w: %w", err, errdefs.ErrUnavailable)
+		}
+	}
+	return permit(path)
+}
+
+// permit gives the file its mode if it has another.
+func permit(path string) error {
+	fi, err := os.Stat(path)
+	if err == nil && fi.Mode().Perm() != mode {
+		err = step.Do("permit file", func() error { return os.Chmod(path, mode) })
+	}
+	if err != nil {
+		return fmt.Errorf("permit file: %w: %w", err, errdefs.ErrUnavailable)
 	}
 	return nil
 }
@@ -131,7 +146,7 @@ func Write(dir, name string, content []byte) error {
 func overwrite(path string, content []byte) error {
 	var file *os.File
 	err := step.Do("empty file", func() (err error) {
-		file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 		return err
 	})
 	if err != nil {

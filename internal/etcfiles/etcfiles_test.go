@@ -80,6 +80,32 @@ func TestWriteKeepsTheInode(t *testing.T) {
 	}
 }
 
+// TestWriteIsForAll: a container's users are not the runtime's, and read these files through a mount of their own.
+func TestWriteIsForAll(t *testing.T) {
+	dir := t.TempDir()
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	mode := func() os.FileMode {
+		if err := Write(dir, Hosts, []byte("one\n")); err != nil {
+			t.Fatal(err)
+		}
+		fi, err := os.Stat(filepath.Join(dir, Hosts))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi.Mode().Perm()
+	}
+	if got := mode(); got != 0o644 {
+		t.Errorf("mode under umask 077 = %v, want 0644", got)
+	}
+	if err := os.Chmod(filepath.Join(dir, Hosts), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := mode(); got != 0o644 {
+		t.Errorf("mode after somebody's chmod = %v, want 0644", got)
+	}
+}
+
 func TestWriteSaysWhere(t *testing.T) {
 	err := Write(filepath.Join(t.TempDir(), "absent"), Hosts, nil)
 	if err == nil {
