@@ -16,7 +16,6 @@ import (
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/keyed"
 	"github.com/libcnm/libcnm/internal/link"
-	"github.com/libcnm/libcnm/internal/step"
 	"github.com/libcnm/libcnm/store"
 	"github.com/libcnm/libcnm/store/etcd"
 	"github.com/libcnm/libcnm/store/local"
@@ -68,7 +67,8 @@ type NetworkController struct {
 // controller before it left behind, however it ended, is adopted or removed; traffic of endpoints that are joined is
 // not disturbed.
 //
-// It fails with ErrInUse when another controller uses the data or run directory or, in the cluster, the node's name,
+// It fails with ErrInvalid when the data or run directory is another user's, or others can write to it or replace it;
+// with ErrInUse when another controller uses the data or run directory or, in the cluster, the node's name,
 // and with ErrUnavailable when a store does not answer; nothing has been changed then.
 func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) {
 	defer wrap(&err, "new controller")
@@ -123,8 +123,8 @@ func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) 
 // openDirs makes the directories, takes the lock on the run directory and opens the local store.
 func (c *NetworkController) openDirs(ctx context.Context, cfg *config) error {
 	for _, dir := range []string{cfg.dataDir, cfg.runDir, c.namespaceDir(), c.sandboxDir()} {
-		if err := step.Do("make directory", func() error { return os.MkdirAll(dir, 0o700) }); err != nil {
-			return fmt.Errorf("make directory: %w: %w", err, ErrUnavailable)
+		if err := ensureDir(dir); err != nil {
+			return err
 		}
 	}
 	lock, err := lockDir(cfg.runDir)

@@ -43,10 +43,15 @@ var worlds atomic.Int32
 // newWorld makes a node with a fake driver for networks of the cluster. Nothing happens in it that was not called for.
 func newWorld(t *testing.T, more ...libcnm.Option) *world {
 	t.Helper()
+	return newWorldIn(t, t.TempDir(), more...)
+}
+
+func newWorldIn(t *testing.T, dir string, more ...libcnm.Option) *world {
+	t.Helper()
 	serial := worlds.Add(1)
 	underlay := netip.AddrFrom4([4]byte{192, 0, byte(serial >> 8), byte(serial)})
 	testutil.HomeNS(t).AddAddr(t, "lo", netip.PrefixFrom(underlay, 32))
-	w := &world{dir: t.TempDir(), host: drivertest.NewFakeHost()}
+	w := &world{dir: dir, host: drivertest.NewFakeHost()}
 	t.Cleanup(func() { w.removeNamespaces(t) })
 	cluster, err := local.Open(t.Context(), filepath.Join(w.dir, "cluster"))
 	must(t, err)
