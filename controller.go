@@ -18,7 +18,6 @@ import (
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/store"
 	"github.com/libcnm/libcnm/store/etcd"
-	"github.com/libcnm/libcnm/store/local"
 )
 
 // undoTimeout bounds what is done after a call failed or its context ended: taking back what it had begun.
@@ -33,6 +32,7 @@ type NetworkController struct {
 	node   nodeRecord
 	// rebooted: the kernel is another than that of the controller before. Set by New only.
 	rebooted bool
+	unclean  bool // this host may have what no record knows of any more. Set by New only.
 	check    time.Duration
 	nodeTTL  time.Duration
 	drivers  map[string]*driverHost
@@ -134,13 +134,9 @@ func (c *NetworkController) openDirs(ctx context.Context, cfg *config) error {
 	c.lock = lock
 	c.closers = append(c.closers, lock.Close)
 
-	db, err := local.Open(ctx, filepath.Join(cfg.dataDir, "libcnm.db"))
-	if err != nil {
+	if err := c.openLocal(ctx, cfg); err != nil {
 		return err
 	}
-	c.local = db
-	c.closers = append(c.closers, db.Close)
-
 	c.links, err = link.Open(nil)
 	if err != nil {
 		return err

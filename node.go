@@ -71,7 +71,7 @@ func (c *NetworkController) identify(ctx context.Context, cfg *config) error {
 	raw, err := c.local.Get(ctx, keyNode)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		c.node.Instance = newID()
+		c.node.Instance, c.unclean = newID(), cfg.rebuild
 	case err != nil:
 		return err
 	default:
@@ -84,15 +84,18 @@ func (c *NetworkController) identify(ctx context.Context, cfg *config) error {
 		}
 		c.node.Instance = known.value.Instance
 		c.rebooted = known.value.Boot != c.node.Boot
+		c.unclean = known.value.Boot == ""
 		return nil
 	}
-	return c.rememberBoot(ctx)
+	if c.unclean { // and stays it until New has cleaned the host
+		return c.rememberIdentity(ctx, "")
+	}
+	return c.rememberIdentity(ctx, c.node.Boot)
 }
 
-// rememberBoot records this node's identity. That the host was rebooted is forgotten only when all that follows from it
-// has been done.
-func (c *NetworkController) rememberBoot(ctx context.Context) error {
-	op, err := put(keyNode, identityRecord{Version: recordVersion, Instance: c.node.Instance, Boot: c.node.Boot})
+// rememberIdentity records this node's identity, and the boot of which all that follows from it has been done.
+func (c *NetworkController) rememberIdentity(ctx context.Context, boot string) error {
+	op, err := put(keyNode, identityRecord{Version: recordVersion, Instance: c.node.Instance, Boot: boot})
 	if err != nil {
 		return err
 	}
@@ -149,6 +152,11 @@ func (c *NetworkController) claimNode(ctx context.Context, leaser store.Leaser) 
 		other, err := decode[nodeRecord](raw)
 		if err != nil {
 			return nil, err
+		}
+		if other.value.Instance != c.node.Instance && c.isLost(&other.value) {
+			if err := c.takeBack(ctx, &other.value); err != nil {
+				return nil, err
+			}
 		}
 		if other.value.Instance != c.node.Instance {
 			return nil, fmt.Errorf("node name %s belongs to a controller with another data directory, at %s: %w",

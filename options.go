@@ -41,6 +41,7 @@ type config struct {
 	drivers         []drivers.Driver
 	log             *slog.Logger
 	checkInterval   time.Duration
+	rebuild         bool
 	nodeTTL         time.Duration
 }
 

@@ -38,6 +38,11 @@ func (c *NetworkController) restore(ctx context.Context) error {
 	if err := c.loadPeers(ctx); err != nil {
 		return err
 	}
+	if c.unclean {
+		if err := c.disinherit(ctx); err != nil {
+			return err
+		}
+	}
 	used, err := c.usedDrivers(ctx)
 	if err != nil {
 		return err
@@ -71,10 +76,14 @@ func (c *NetworkController) restore(ctx context.Context) error {
 	if err := c.attachAll(ctx); err != nil {
 		return err
 	}
-	if !c.rebooted {
+	if !c.rebooted && !c.unclean {
 		return nil
 	}
-	return c.rememberBoot(ctx)
+	if err := c.rememberIdentity(ctx, c.node.Boot); err != nil {
+		return err
+	}
+	c.rebooted, c.unclean = false, false
+	return nil
 }
 
 // loadSandboxes makes the recorded sandboxes known. Those of before a reboot are gone with their containers, and so are

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -22,6 +23,9 @@ type Open struct {
 	Underlay netip.Addr `json:"underlay"`
 	Etcd     []string   `json:"etcd,omitempty"` // none: the local store
 	OVSDB    string     `json:"ovsdb,omitempty"`
+	Rebuild  bool       `json:"rebuild,omitempty"` // WithRebuild
+	// TTL is WithNodeTTL; 0: the default.
+	TTL time.Duration `json:"ttl,omitempty"`
 }
 
 // Network says what network to make.
@@ -106,6 +110,12 @@ func (d *daemon) open(ctx context.Context, o Open) (none, error) {
 	}
 	if o.OVSDB != "" {
 		opts = append(opts, libcnm.WithOVSDB(o.OVSDB))
+	}
+	if o.TTL > 0 {
+		opts = append(opts, libcnm.WithNodeTTL(o.TTL))
+	}
+	if o.Rebuild {
+		opts = append(opts, libcnm.WithRebuild())
 	}
 	ctrl, err := libcnm.New(ctx, opts...)
 	if err != nil {
