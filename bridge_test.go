@@ -315,6 +315,7 @@ func TestRepair(t *testing.T) {
 		"default route":       {"ip", "netns", "exec", "x", "ip", "route", "delete", "default"},
 		"rules flushed":       {"iptables", "-F"},
 		"bridge brought down": {"sh", "-c", "ip link set $(ip -o link show type bridge | cut -d: -f2 | head -1) down"},
+		"namespace removed":   {"sh", "-c", "umount " + b.Key() + " && rm " + b.Key()},
 	} {
 		t.Run(what, func(t *testing.T) {
 			if damage[1] == "netns" {

@@ -20,6 +20,17 @@ func (c *NetworkController) repair(ctx context.Context, why cause) error {
 	c.stats.change(func(s *Stats) { s.Rounds++ })
 	var errs []error
 	found := why.kind != CauseInterval
+	// Drivers put interfaces into the namespaces, so these come first.
+	for _, sb := range c.state.allSandboxes() {
+		if !sb.gone() {
+			continue
+		}
+		found = true
+		if err := c.repairNamespace(ctx, sb, why); err != nil {
+			c.stats.change(func(s *Stats) { s.Failures++ })
+			errs = append(errs, fmt.Errorf("sandbox of container %s: %w", sb.rec.ContainerID, err))
+		}
+	}
 	for _, h := range c.activeDrivers() {
 		n, err := c.repairDriver(ctx, h, why)
 		if err != nil {
@@ -152,21 +163,39 @@ func (r *remains) set(left []Drift, pause time.Duration) (changed bool) {
 	return changed && len(left) > 0
 }
 
-// repairSandbox brings back the namespace, interfaces, addresses, routes and files of a sandbox.
+// repairNamespace brings back a sandbox's namespace and what belongs to it alone.
+func (c *NetworkController) repairNamespace(ctx context.Context, sb *Sandbox, why cause) error {
+	found := sb.missing()
+	if len(found) == 0 {
+		return nil
+	}
+	if err := c.rebuild(ctx, sb); err != nil {
+		return err
+	}
+	c.repaired("sandbox", found, why, "container", sb.rec.ContainerID)
+	return nil
+}
+
+// rebuild repeats build, in the container's turn, unless the sandbox is being deleted or has ended with its container.
+func (c *NetworkController) rebuild(ctx context.Context, sb *Sandbox) error {
+	release, err := c.queue.Lock(ctx, containerTurn(sb.rec.ContainerID))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !c.state.stays(sb) || !sb.rec.Owned && sb.gone() {
+		return nil
+	}
+	return sb.build(ctx)
+}
+
+// repairSandbox brings back the interfaces, addresses, routes and files of a sandbox.
 func (c *NetworkController) repairSandbox(ctx context.Context, sb *Sandbox, why cause) error {
 	found, err := sb.check(ctx)
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	release, err := c.queue.Lock(ctx, containerTurn(sb.rec.ContainerID))
-	if err != nil {
-		return err
-	}
-	if c.state.stays(sb) && (sb.rec.Owned || !sb.gone()) {
-		err = sb.build(ctx)
-	}
-	release()
-	if err != nil {
+	if err := c.rebuild(ctx, sb); err != nil {
 		return err
 	}
 	var errs []error
