@@ -46,6 +46,7 @@ type request struct {
 	Name    string        // acquire, find
 	Token   string        // acquire
 	Addrs   []netip.Addr  // acquire an endpoint
+	MAC     drivers.MAC   // likewise; zero: any
 	VNI     uint32        // acquire a network; 0: any
 	Subnets []subnet      // acquire a network; none: any
 	Timeout time.Duration // of the call
@@ -61,6 +62,7 @@ type answer struct {
 	ID         string
 	Token      string
 	Addrs      []netip.Addr
+	MAC        string
 	VNI        uint32
 	Subnets    []netip.Prefix
 }
@@ -209,7 +211,11 @@ func (a *allocator) acquire(ctx context.Context, r request, got *answer) error {
 		return err
 	}
 	// The alias tells whose endpoint of that name it is.
-	ep, err := n.CreateEndpoint(ctx, r.Name, libcnm.WithIP(r.Addrs...), libcnm.WithAliases(r.Token))
+	opts := []libcnm.EndpointOption{libcnm.WithIP(r.Addrs...), libcnm.WithAliases(r.Token)}
+	if !r.MAC.IsZero() {
+		opts = append(opts, libcnm.WithMAC(r.MAC.HardwareAddr()))
+	}
+	ep, err := n.CreateEndpoint(ctx, r.Name, opts...)
 	if err == nil {
 		got.endpoint(ep)
 	}
@@ -281,7 +287,7 @@ func (a *answer) network(n *libcnm.Network) {
 
 func (a *answer) endpoint(ep *libcnm.Endpoint) {
 	info := ep.Info()
-	a.ID = ep.ID()
+	a.ID, a.MAC = ep.ID(), info.MAC.String()
 	if len(info.Aliases) > 0 {
 		a.Token = info.Aliases[0]
 	}

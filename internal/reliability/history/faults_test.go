@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -83,15 +82,33 @@ func (r *run) memberHangs(i int) {
 }
 
 func (r *run) leaderResigns() {
-	leader, heir := r.leader(), r.follower()
 	client := r.etcd.Client(r.t)
-	ctx, cancel := context.WithTimeout(r.ctx, patience)
-	defer cancel()
-	status, err := client.Status(ctx, r.etcd.Endpoints()[heir])
-	r.must(err)
-	client.SetEndpoints(r.etcd.Endpoints()[leader])
-	_, err = client.MoveLeader(ctx, status.Header.MemberId)
-	r.must(err)
+	r.admin(func(ctx context.Context) error {
+		leader, heir := r.leader(), r.follower()
+		if leader == heir {
+			return errors.New("the leader has changed by itself")
+		}
+		status, err := client.Status(ctx, r.etcd.Endpoints()[heir])
+		if err != nil {
+			return err
+		}
+		client.SetEndpoints(r.etcd.Endpoints()[leader])
+		_, err = client.MoveLeader(ctx, status.Header.MemberId)
+		return err
+	})
+}
+
+// admin repeats what an operator does to a cluster until it succeeds: a busy one may change its leader meanwhile.
+func (r *run) admin(do func(ctx context.Context) error) {
+	r.t.Helper()
+	err := testutil.Wait(r.ctx, patience, func() error {
+		ctx, cancel := context.WithTimeout(r.ctx, patience/4)
+		defer cancel()
+		return do(ctx)
+	})
+	if err != nil {
+		r.t.Fatal(errors.Join(context.Cause(r.ctx), err))
+	}
 }
 
 // memberParted keeps a member from the others, though not from the controllers.
@@ -163,18 +180,18 @@ func (r *run) controllerHangs() {
 // leasesLost ends all leases, as a hang of their owners for longer than their time to live does.
 func (r *run) leasesLost() {
 	client := r.etcd.Client(r.t)
-	r.must(testutil.Wait(r.ctx, patience, func() error {
-		leases, err := client.Leases(r.ctx)
+	r.admin(func(ctx context.Context) error {
+		leases, err := client.Leases(ctx)
 		if err != nil {
 			return err
 		}
 		for _, l := range leases.Leases {
-			if _, err := client.Revoke(r.ctx, l.ID); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			if _, err := client.Revoke(ctx, l.ID); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 				return err
 			}
 		}
 		return nil
-	}))
+	})
 	r.during(few)
 }
 
@@ -183,29 +200,33 @@ func (r *run) etcdFull() {
 	const junk = "/junk/"
 	client := r.etcd.Client(r.t)
 	value := string(make([]byte, 1<<20))
-	for i := 0; ; i++ {
-		_, err := client.Put(r.ctx, junk+strconv.Itoa(i), value)
-		if errors.Is(err, rpctypes.ErrNoSpace) {
-			break
-		}
-		r.must(err)
+	for i, full := 0, false; !full; i++ {
+		r.admin(func(ctx context.Context) error {
+			_, err := client.Put(ctx, junk+strconv.Itoa(i), value)
+			if full = errors.Is(err, rpctypes.ErrNoSpace); full {
+				return nil
+			}
+			return err
+		})
 	}
 	r.during(few)
-	// A full etcd still deletes.
-	ctx, cancel := context.WithTimeout(r.ctx, patience)
-	defer cancel()
-	gone, err := client.Delete(ctx, junk, clientv3.WithPrefix())
-	r.must(err)
-	_, err = client.Compact(ctx, gone.Header.Revision, clientv3.WithCompactPhysical())
-	if !errors.Is(err, rpctypes.ErrCompacted) {
-		r.must(err)
-	}
-	for _, url := range r.etcd.Endpoints() {
-		_, err = client.Defragment(ctx, url)
-		r.must(err)
-	}
-	_, err = client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
-	r.must(err)
+	r.admin(func(ctx context.Context) error {
+		gone, err := client.Delete(ctx, junk, clientv3.WithPrefix()) // a full etcd still deletes
+		if err != nil {
+			return err
+		}
+		_, err = client.Compact(ctx, gone.Header.Revision, clientv3.WithCompactPhysical())
+		if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+			return err
+		}
+		for _, url := range r.etcd.Endpoints() {
+			if _, err := client.Defragment(ctx, url); err != nil {
+				return err
+			}
+		}
+		_, err = client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
+		return err
+	})
 }
 
 // shuffled returns n of the faults, all of them if n is their number, in a random order.
@@ -220,10 +241,5 @@ func shuffled(random *rand.Rand, n int) []fault {
 // settled waits until etcd has a leader again and answers, so that one fault ends before the next begins.
 func (r *run) settled() {
 	client := r.etcd.Client(r.t)
-	r.must(testutil.Wait(r.ctx, patience, func() error {
-		ctx, cancel := context.WithTimeout(r.ctx, time.Second)
-		defer cancel()
-		_, err := client.Get(ctx, "any")
-		return err
-	}))
+	r.admin(func(ctx context.Context) error { _, err := client.Get(ctx, "any"); return err })
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libcnm/libcnm/internal/reliability/report"
 	"github.com/libcnm/libcnm/internal/testutil"
 	"github.com/libcnm/libcnm/store/etcd"
 )
@@ -30,7 +31,7 @@ func chooseSeed(t *testing.T) uint64 {
 	for seed == 0 {
 		seed = rand.Uint64()
 	}
-	t.Logf("repeat with -run '^%s$' -seed %d", t.Name(), seed)
+	t.Logf("repeat with %s-run '^%s$' -seed %d", report.Pick("", "LIBCNM_FULL=1 and "), t.Name(), seed)
 	return seed
 }
 

@@ -54,6 +54,9 @@ func underFaults(t *testing.T, calls, kinds int) {
 	}
 	t.Logf("%d calls with a known outcome in %v, %d calls without an answer, %d compactions",
 		r.history.Len(), took.Round(time.Millisecond), unknown, compactions.Load())
+	if least := int64(took / time.Second); compactions.Load() < least {
+		t.Errorf("only %d compactions, want %d", compactions.Load(), least)
+	}
 	duplicates := check(t, &r.history)
 	report.Add(t, report.Figures{Operations: r.history.Len(), Faults: kinds, Duplicates: duplicates, Leaks: leaks})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/reliability/report"
 )
 
@@ -33,6 +34,7 @@ func TestRaces(t *testing.T) {
 			{"for addresses", blue, request{}, room, classExhausted},
 			{"for an address", red, request{Addrs: red.static[0][:1]}, 1, classExists},
 			{"for an IPv6 address", red, request{Addrs: red.static[1][:1]}, 1, classExists},
+			{"for a MAC", red, request{MAC: drivers.MAC{2, 5: 9}}, 1, classExists},
 			{"for an endpoint's name", red, request{Name: "one"}, 1, classExists},
 			{"for subnets", home, request{}, room, classExhausted},
 			{"for a network's name", home, request{Name: "one"}, 1, classExists},
@@ -49,7 +51,7 @@ func TestRaces(t *testing.T) {
 			r.drain(true)
 		}
 	}
-	t.Logf("%d rounds of races took %v", rounds, took)
+	t.Logf("%d rounds of eight races took %v", rounds, took)
 	leaks := r.finish()
 	duplicates := check(t, &r.history)
 	report.Add(t, report.Figures{Operations: r.history.Len(), Duplicates: duplicates + lost, Leaks: leaks})

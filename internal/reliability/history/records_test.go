@@ -111,7 +111,7 @@ func (recs *records) endpoint(r *record) {
 	recs.want["network of endpoints "+r.Network] = ""
 	recs.want[path.Join("endpoint-names", r.Network, r.Name)] = r.ID
 	recs.want[path.Join("macs", r.Network, r.MAC)] = r.ID
-	o := object{id: r.ID, resources: []string{nameOf(r.Name)}}
+	o := object{id: r.ID, resources: []string{nameOf(r.Name), macOf(r.MAC)}}
 	for _, a := range r.Addrs {
 		recs.want[path.Join("claims", r.Network, a.Addr().String())] = r.ID
 		o.resources = append(o.resources, a.Addr().String())

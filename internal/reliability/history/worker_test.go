@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libcnm/libcnm"
+	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/reliability/history"
 )
 
@@ -98,6 +99,9 @@ func (w *worker) plan() (*realm, request) {
 		}
 		return r, req
 	}
+	if w.random.IntN(6) == 0 {
+		req.MAC = drivers.MAC{2, 5: byte(w.random.IntN(4))}
+	}
 	for _, family := range r.static {
 		if w.random.IntN(5) == 0 {
 			req.Addrs = append(req.Addrs, family[w.random.IntN(len(family))])
@@ -124,6 +128,9 @@ func (w *worker) acquire(ctx context.Context, r *realm, req request) (string, er
 		}
 	} else {
 		op.Pools = slices.Clone(r.pools)
+		if !req.MAC.IsZero() {
+			op.Want = append(op.Want, macOf(req.MAC.String()))
+		}
 		for _, a := range req.Addrs {
 			op.Want = append(op.Want, a.String())
 			own := a.Is4()
@@ -288,6 +295,8 @@ func pause(ctx context.Context, d time.Duration) {
 
 func nameOf(name string) string { return "name " + name }
 
+func macOf(mac string) string { return "mac " + mac }
+
 func vniOf(vni uint32) string { return "vni " + strconv.FormatUint(uint64(vni), 10) }
 
 // resources are all that an object owns that nobody else may.
@@ -305,5 +314,5 @@ func (a *answer) resources(r *realm, name string) []string {
 	for _, addr := range a.Addrs {
 		got = append(got, addr.String())
 	}
-	return got
+	return append(got, macOf(a.MAC))
 }
