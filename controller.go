@@ -50,6 +50,7 @@ type NetworkController struct {
 	peers                            *nodeDirectory
 	queue                            keyed.Queue
 	stats                            counters
+	looked                           int           // sandboxes that repair has looked at without a sign; maintain's own
 	wake                             chan cause    // reasons to reconcile; buffered, one is enough
 	lost                             chan struct{} // hostState.lost is not empty; buffered, one is enough
 	doubted                          chan struct{} // hostState.doubts is not empty; buffered, one is enough
@@ -245,7 +246,7 @@ func (c *NetworkController) shutdown() error {
 	}
 	var errs []error
 	for _, sb := range c.state.allSandboxes() {
-		errs = append(errs, sb.closeCgroup())
+		errs = append(errs, sb.closeCgroup(), sb.releaseNS())
 	}
 	for _, h := range c.drivers {
 		errs = append(errs, h.Close())

@@ -30,6 +30,7 @@ func (c *NetworkController) maintain() {
 		}
 	}
 	c.tasks.Go(func() { c.watchLinks(ctx) })
+	c.tasks.Go(c.watchSandboxes)
 	ticker := time.NewTicker(c.check)
 	defer ticker.Stop()
 	var unrepaired, unmended failure
@@ -121,7 +122,7 @@ func (c *NetworkController) forward(ctx context.Context, h *driverHost, n driver
 	}
 }
 
-// watchLinks notices when one of our interfaces is removed by somebody else.
+// watchLinks notices when one of our interfaces is removed by somebody else, set down, or taken out of its bridge.
 func (c *NetworkController) watchLinks(ctx context.Context) {
 	for ctx.Err() == nil {
 		changes, err := c.links.Watch(ctx)
@@ -134,7 +135,7 @@ func (c *NetworkController) watchLinks(ctx context.Context) {
 			if err != nil {
 				break
 			}
-			if change.Name == "" || change.Gone && c.state.wants(change.Alias) {
+			if change.Name == "" || change.Damaged() && c.state.wants(change.Alias) {
 				c.wakeUp(cause{CauseInterface, change.Name})
 			}
 		}

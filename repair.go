@@ -38,8 +38,13 @@ func (c *NetworkController) repair(ctx context.Context, why cause) error {
 		}
 		found = found || n > 0
 	}
-	for _, sb := range c.state.allSandboxes() {
-		if !found && !sb.gone() {
+	sandboxes := c.state.allSandboxes()
+	var turn []*Sandbox
+	if !found {
+		turn = c.turn(sandboxes)
+	}
+	for _, sb := range sandboxes {
+		if !found && !slices.Contains(turn, sb) && !sb.gone() {
 			continue
 		}
 		if err := c.repairSandbox(ctx, sb, why); err != nil {

@@ -25,8 +25,9 @@ type Sandbox struct {
 	leaving bool                               // guarded by c.state.mu: no endpoint may join any more
 	joined  map[drivers.EndpointID]*attachment // guarded by c.state.mu
 
-	mu     sync.Mutex // guards cgroup
+	mu     sync.Mutex // guards what follows
 	cgroup *os.File   // opened when first needed
+	ns     *link.NS   // of a namespace that is ours, so that it outlives its mount
 }
 
 // sandbox makes the value for a record. The host's namespace has the path of this process's, which a record cannot keep.

@@ -27,7 +27,7 @@ var (
 // build makes what a sandbox consists of before any endpoint joins. It can be repeated.
 func (sb *Sandbox) build(ctx context.Context) error {
 	if sb.rec.Owned {
-		if err := ensureNS(sb.rec.NetNS); err != nil {
+		if err := sb.ensureNS(); err != nil {
 			return err
 		}
 	}
@@ -64,27 +64,60 @@ func (sb *Sandbox) raiseLoopback() error {
 	return errors.Join(ns.RaiseLoopback(), ns.Close())
 }
 
-// ensureNS makes the namespace unless it is there. What an unfinished CreateNS left behind is made anew.
-func ensureNS(path string) error {
-	err := link.CreateNS(path)
-	if !errors.Is(err, ErrExists) {
-		return err
-	}
+// ensureNS makes the namespace unless it is there, and keeps it open: one that only lost its mount, while the container
+// lives on in it, gets it back. What an unfinished CreateNS left behind is made anew.
+func (sb *Sandbox) ensureNS() error {
+	path := sb.rec.NetNS
 	ns, err := link.OpenNS(path)
-	if err == nil {
-		return ns.Close()
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
+		sb.mu.Lock()
+		held := sb.ns
+		sb.mu.Unlock()
+		place := link.CreateNS
+		if held != nil {
+			place = held.Remount
+		}
+		if err := link.DeleteNS(path); err != nil {
+			return err
+		}
+		if err := place(path); err != nil {
+			return err
+		}
+		ns, err = link.OpenNS(path)
 	}
-	if err := link.DeleteNS(path); err != nil {
+	if err != nil {
 		return err
 	}
-	return link.CreateNS(path)
+	held, err := ns.Hold()
+	if err = errors.Join(err, ns.Close()); err != nil {
+		return err
+	}
+	sb.mu.Lock()
+	held, sb.ns = sb.ns, held
+	sb.mu.Unlock()
+	if held == nil {
+		return nil
+	}
+	return held.Close()
+}
+
+// releaseNS lets go of a namespace that is ours.
+func (sb *Sandbox) releaseNS() error {
+	sb.mu.Lock()
+	ns := sb.ns
+	sb.ns = nil
+	sb.mu.Unlock()
+	if ns == nil {
+		return nil
+	}
+	return ns.Close()
 }
 
 // demolish removes what build made, also when some of it is gone. The namespace of a runtime stays.
 func (sb *Sandbox) demolish() error {
 	var errs []error
 	if sb.rec.Owned {
-		errs = append(errs, link.DeleteNS(sb.rec.NetNS))
+		errs = append(errs, sb.releaseNS(), link.DeleteNS(sb.rec.NetNS))
 	}
 	errs = append(errs, sb.removeCgroup())
 	errs = append(errs, removeDir(sb.dir()))

@@ -59,9 +59,9 @@ var harmless = words(map[string]string{
 	"net": `HardwareAddr.String Interface.Addrs InterfaceByName Interfaces IP.Equal IPMask.Size ParseMAC
 		Conn.Close Conn.SetDeadline`,
 	// A lock ends with its process, and so does a thread that has entered a namespace.
-	"syscall": "Flock ParseNetlinkMessage RawConn.Control Statfs",
-	"unix": `Bind ByteSliceToString Close FcntlInt Flock Fstat Fstatfs Getpid Gettid Ifreq.SetUint16 NewIfreq Recvfrom
-		Setns SetsockoptInt Socket`,
+	"syscall": "Flock ParseNetlinkMessage RawConn.Control RawConn.Read Statfs",
+	"unix": `Bind ByteSliceToString Close CmsgSpace FcntlInt Flock Fstat Fstatfs Getpid Gettid Ifreq.SetUint16 NewIfreq
+		ParseSocketControlMessage Recvfrom Recvmsg Setns SetsockoptInt Socket`,
 	"netlink": `Handle.AddrList Handle.Close Handle.GetNetNsIdByFd Handle.LinkByIndex Handle.LinkByName Handle.LinkList
 		Handle.RouteListFiltered Link.Attrs Link.Type LinkDeserialize NewHandle`,
 	// Requests do nothing until they are sent.

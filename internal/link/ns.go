@@ -64,6 +64,15 @@ func (n *NS) Do(fn func() error) error {
 // nothing.
 func (n *NS) RaiseLoopback() error { return n.Do(loopbackUp) }
 
+// Hold opens the namespace another time, and not by the mount that n was opened by, which it would keep busy.
+func (n *NS) Hold() (held *NS, err error) {
+	err = n.Do(func() error {
+		held, err = OpenNS("/proc/thread-self/ns/net")
+		return err
+	})
+	return held, err
+}
+
 // dup gives an NS of its own to whoever must keep it longer than the caller does.
 func (n *NS) dup() (*NS, error) {
 	own := &NS{id: n.id}

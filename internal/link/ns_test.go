@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -163,4 +164,26 @@ func enterAndLook(path string) error {
 	}
 	_, err = h.Link(noTest, "lo")
 	return errors.Join(err, ns.Close(), h.Close())
+}
+
+// A namespace that was unmounted while somebody has it open gets its place back, with everything in it.
+func TestRemount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ns")
+	must(t, CreateNS(path))
+	mounted, err := OpenNS(path)
+	must(t, err)
+	ns, err := mounted.Hold()
+	must(t, errors.Join(err, mounted.Close(), unix.Unmount(path, 0))) // not busy
+	must(t, unix.Mount(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), path, "", unix.MS_BIND, ""))
+	if err := ns.Remount(path); !errors.Is(err, errdefs.ErrExists) {
+		t.Errorf("over a file that is there: %v", err)
+	}
+	must(t, DeleteNS(path))
+	must(t, ns.Remount(path))
+	again, err := OpenNS(path)
+	must(t, err)
+	if again.Identity() != ns.Identity() {
+		t.Error("another namespace was mounted")
+	}
+	must(t, errors.Join(again.Close(), ns.Close(), DeleteNS(path)))
 }

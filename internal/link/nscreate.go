@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -14,8 +15,35 @@ import (
 // CreateNS makes a network namespace, with its loopback up, that lasts until DeleteNS: it is bind-mounted on a new file at
 // path. Missing directories are made for root only. If anything is at path already, a leftover of a crash too,
 // that is ErrExists and nothing changes.
-func CreateNS(path string) (err error) {
-	const op = "create network namespace"
+func CreateNS(path string) error {
+	enter := func() error {
+		return step.Do("create namespace", func() error { return unix.Unshare(unix.CLONE_NEWNET) })
+	}
+	return placeNS("create network namespace", path, func() error {
+		return inNS(enter, func() error {
+			if err := loopbackUp(); err != nil {
+				return err
+			}
+			return mountNS("/proc/thread-self/ns/net", path)
+		})
+	})
+}
+
+// Remount gives a namespace that was unmounted, but that somebody has open, its place back. It is to path what CreateNS
+// is.
+func (n *NS) Remount(path string) error {
+	const op = "mount network namespace"
+	return placeNS(op, path, func() error {
+		return n.withFD(op, func(fd int) error { return mountNS(fmt.Sprintf("/proc/self/fd/%d", fd), path) })
+	})
+}
+
+func mountNS(source, path string) error {
+	return step.Do("mount namespace", func() error { return unix.Mount(source, path, "", unix.MS_BIND, "") })
+}
+
+// placeNS makes the file that mount mounts a namespace on, and removes it if that fails.
+func placeNS(op, path string, mount func() error) (err error) {
 	if !filepath.IsAbs(path) {
 		return classed(op, path, errdefs.ErrInvalid, "not an absolute path")
 	}
@@ -39,17 +67,7 @@ func CreateNS(path string) (err error) {
 	if err := file.Close(); err != nil {
 		return opError(op, path, err)
 	}
-	enter := func() error {
-		return step.Do("create namespace", func() error { return unix.Unshare(unix.CLONE_NEWNET) })
-	}
-	return opError(op, path, inNS(enter, func() error {
-		if err := loopbackUp(); err != nil {
-			return err
-		}
-		return step.Do("mount namespace", func() error {
-			return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
-		})
-	}))
+	return opError(op, path, mount())
 }
 
 // DeleteNS undoes CreateNS; the namespace ends when its last process and last open NS do. What is absent is no error. A

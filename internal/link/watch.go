@@ -17,6 +17,15 @@ type Change struct {
 	Name  string // interface; empty: not known, or notices were lost. Look at everything.
 	Alias string
 	Gone  bool // the interface does not exist any more
+	Up    bool // administratively
+	Port  bool // of a bridge
+}
+
+// Damaged reports whether the change may be damage to a link that its Owner marks: it is gone, or it is an endpoint's or
+// a network's and down, or an endpoint's in no bridge. They get their marks when they are complete.
+func (c Change) Damaged() bool {
+	o, ours := ParseOwner(c.Alias)
+	return ours && (c.Gone || o.Network != "" && !c.Up || o.Endpoint != "" && !c.Port)
 }
 
 // Watch begins to listen for changes of links, and of addresses, before it returns, so that a state read afterwards and
@@ -79,5 +88,9 @@ func newChangeNotice(m syscall.NetlinkMessage) Change {
 	if err != nil {
 		return Change{} // something changed; what it was must be asked
 	}
-	return Change{Name: l.Attrs().Name, Alias: l.Attrs().Alias, Gone: m.Header.Type == unix.RTM_DELLINK}
+	a := l.Attrs()
+	return Change{
+		Name: a.Name, Alias: a.Alias, Gone: m.Header.Type == unix.RTM_DELLINK,
+		Up: a.RawFlags&unix.IFF_UP != 0, Port: a.MasterIndex != 0,
+	}
 }
