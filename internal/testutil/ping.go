@@ -205,7 +205,7 @@ func (p *Pinger) Stats() PingStats {
 	return s
 }
 
-// Stop ends the pings, waits a moment for answers on their way and returns what was seen. The error is the first that
+// Stop ends the pings, waits up to a second for answers on their way and returns what was seen. The error is the first that
 // sending met, such as a route that went away; the requests that could not be sent count as sent.
 func (p *Pinger) Stop() (PingStats, error) {
 	p.stop()
@@ -229,14 +229,23 @@ func (p *Pinger) send(ctx context.Context, interval time.Duration) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			p.mu.Lock()
-			p.ended = time.Now()
-			p.mu.Unlock()
-			if err := p.ping.conn.SetReadDeadline(time.Now().Add(pingTimeout / 4)); err != nil {
-				p.fail(err)
-			}
+			p.finish()
 			return
 		}
+	}
+}
+
+// finish gives the answers that are missing some time to come.
+func (p *Pinger) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = time.Now()
+	deadline := p.ended
+	if p.stats.Received < p.stats.Sent {
+		deadline = deadline.Add(pingTimeout)
+	}
+	if err := p.ping.conn.SetReadDeadline(deadline); err != nil {
+		p.lockedFail(err)
 	}
 }
 
@@ -253,6 +262,9 @@ func (p *Pinger) receive() {
 			p.stats.Received++
 			p.last = now
 		}
+		if err == nil && !p.ended.IsZero() && p.stats.Received >= p.stats.Sent {
+			err = p.ping.conn.SetReadDeadline(now) // nothing more can come
+		}
 		p.mu.Unlock()
 		if err != nil {
 			if closeErr := p.ping.conn.Close(); closeErr != nil || !os.IsTimeout(err) {
@@ -266,6 +278,10 @@ func (p *Pinger) receive() {
 func (p *Pinger) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lockedFail(err)
+}
+
+func (p *Pinger) lockedFail(err error) {
 	if p.err == nil {
 		p.err = err
 	}
