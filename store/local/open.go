@@ -46,6 +46,10 @@ func open(ctx context.Context, path string, history int) (*Store, error) {
 	if err := verifyFile(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	// Here too: a process that died after it had published the store left its other name.
+	if err := removeStale(path); err != nil {
+		return nil, errors.Join(unavailable(err), f.Close())
+	}
 	s := &Store{path: path, file: f, leases: map[*lease]struct{}{}}
 	if err := s.guard(func() (err error) { s.db, err = openDB(f); return err }); err != nil {
 		return nil, errors.Join(unavailable(err), closeFile(f))
@@ -157,15 +161,8 @@ func createWith(path string, fill func(*bbolt.Tx) error) (made bool, err error) 
 	if err := step.Do("make store directory", func() error { return os.MkdirAll(dir, 0o700) }); err != nil {
 		return false, err
 	}
-	// What a crash left. If it is another process's that is just creating the same store, its link fails and it tries again.
-	stale, err := filepath.Glob(filepath.Join(dir, "."+base+".new-*"))
-	if err != nil {
+	if err := removeStale(path); err != nil {
 		return false, err
-	}
-	for _, name := range stale {
-		if err := removeTemp(name); err != nil {
-			return false, err
-		}
 	}
 	var f *os.File
 	err = step.Do("create temporary store", func() (err error) {
@@ -197,6 +194,17 @@ func createWith(path string, fill func(*bbolt.Tx) error) (made bool, err error) 
 		return false, err
 	}
 	return true, step.Do("sync store directory", func() error { return syncDir(dir) })
+}
+
+// removeStale removes what a crash left of a store that was being made. If it is another process's that is just making the
+// same one, its link fails and it tries again.
+func removeStale(path string) error {
+	dir, base := filepath.Split(path)
+	stale, err := filepath.Glob(filepath.Join(dir, "."+base+".new-*"))
+	for _, name := range stale {
+		err = errors.Join(err, removeTemp(name))
+	}
+	return err
 }
 
 func removeTemp(name string) error {
