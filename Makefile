@@ -36,7 +36,7 @@ test-race: deps ## hunt races: every test three times, shuffled
 
 test-crash: deps ## every crash point, walk and fault instead of a sample, and a report of what was found
 	@mkdir -p build && rm -f $(CURDIR)/build/reliability.jsonl
-	LIBCNM_FULL=1 LIBCNM_REPORT=$(CURDIR)/build/reliability.jsonl go test -count=1 -timeout 2h ./internal/reliability/...
+	LIBCNM_FULL=1 LIBCNM_REPORT=$(CURDIR)/build/reliability.jsonl go test -count=1 -timeout 2h ./internal/reliability/... ./store/local
 	@go run ./internal/reliability/report/print build/reliability.jsonl
 
 lint: ## run the linters, and show that the import rules catch what they should
