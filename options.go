@@ -124,6 +124,11 @@ func WithEtcd(cfg clientv3.Config) Option {
 		if len(cfg.Endpoints) == 0 || slices.Contains(cfg.Endpoints, "") {
 			return fmt.Errorf("etcd configuration without endpoints, or with an empty one: %w", ErrInvalid)
 		}
+		for _, e := range cfg.Endpoints {
+			if strings.ContainsFunc(e, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				return fmt.Errorf("etcd endpoint %s has characters of no URL: %w", printable(e), ErrInvalid)
+			}
+		}
 		c.etcd = &cfg
 		return nil
 	}

@@ -46,18 +46,21 @@ func (s *Store) failure(ctx context.Context, what string, why *reason, err error
 		return fmt.Errorf("%s: %w", what, context.Cause(s.ctx))
 	}
 	if classified := classify(err); classified != nil {
+		if errors.Is(classified, errdefs.ErrUnavailable) {
+			return fmt.Errorf("%s: etcd at %s: %w", what, s.endpoints, classified)
+		}
 		return fmt.Errorf("%s: %w", what, classified)
 	}
 	text := err.Error()
 	if noted := why.load(); noted != "" {
 		text = noted
 	}
-	text += s.certificateHint(text)
+	text = fmt.Sprintf("etcd at %s: %s%s", s.endpoints, text, s.certificateHint(text))
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %s: %w: %w", what, text, ctx.Err(), errdefs.ErrUnavailable)
 	}
 	if isTimeout(err) {
-		text = fmt.Sprintf("no answer from etcd in %v: %s", s.timeout, text)
+		text = fmt.Sprintf("no answer in %v: %s", s.timeout, text)
 	}
 	return fmt.Errorf("%s: %s: %w", what, text, errdefs.ErrUnavailable)
 }

@@ -59,6 +59,7 @@ func TestMutualTLS(t *testing.T) {
 				t.Errorf("got %v, want ErrUnavailable", err)
 			}
 			wantText(t, err, c.says)
+			wantText(t, err, cfg.Endpoints[0])
 		})
 	}
 }
@@ -87,6 +88,7 @@ func TestUserAndPassword(t *testing.T) {
 		t.Errorf("wrong password: got %v, want ErrUnavailable without the password", err)
 	}
 	wantText(t, err, "user or password")
+	wantText(t, err, cluster.Endpoints()[0])
 
 	guest, err := login("guest", "guest's")
 	if err != nil {

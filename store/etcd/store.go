@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,9 @@ type Store struct {
 	prefix  string
 	timeout time.Duration
 	log     *slog.Logger
-	tls     *tls.Config // of the configuration, for the text of errors
+	// For the text of errors: of the configuration.
+	tls       *tls.Config
+	endpoints string
 
 	// ctx ends when Close begins; its cause is then ErrClosed.
 	ctx    context.Context
@@ -95,8 +98,17 @@ func FromClient(client *clientv3.Client, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.client = client
+	s.client, s.endpoints = client, join(client.Endpoints())
 	return s, nil
+}
+
+// join lists endpoints in a text that a log can carry.
+func join(endpoints []string) string {
+	text := strings.Join(endpoints, ",")
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 func newStore(opts []Option) (*Store, error) {
@@ -133,7 +145,7 @@ func (s *Store) connect(ctx context.Context, cfg clientv3.Config) (*clientv3.Cli
 	if cfg.DialKeepAliveTime == 0 {
 		cfg.DialKeepAliveTime, cfg.DialKeepAliveTimeout = keepAliveTime, keepAliveTimeout
 	}
-	s.tls = cfg.TLS
+	s.tls, s.endpoints = cfg.TLS, join(cfg.Endpoints)
 	cfg.DialOptions = append([]grpc.DialOption{
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: reconnectDelay, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMaxDelay},

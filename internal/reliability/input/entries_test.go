@@ -12,6 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/libcnm/libcnm"
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/drivers/drivertest"
@@ -54,6 +56,10 @@ func isDir(s string) bool { return isPath(s) && filepath.Clean(s) != "/" }
 func isOVSDB(s string) bool {
 	path, ok := strings.CutPrefix(s, "unix:")
 	return ok && isPath(path)
+}
+
+func isEndpoint(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 func isLabelKey(s string) bool   { return s != "" && len(s) <= 128 && utf8.ValidString(s) }
@@ -123,6 +129,9 @@ func entries() []entry {
 		{"WithDataDir", isDir, errNextOption, nil, func(ctx context.Context, _ *world, s string) error { return option(ctx, libcnm.WithDataDir(s)) }},
 		{"WithRunDir", isDir, errNextOption, nil, func(ctx context.Context, _ *world, s string) error { return option(ctx, libcnm.WithRunDir(s)) }},
 		{"WithOVSDB", isOVSDB, errNextOption, nil, func(ctx context.Context, _ *world, s string) error { return option(ctx, libcnm.WithOVSDB(s)) }},
+		{"WithEtcd", isEndpoint, errNextOption, nil, func(ctx context.Context, _ *world, s string) error {
+			return option(ctx, libcnm.WithEtcd(clientv3.Config{Endpoints: []string{s}}))
+		}},
 		{"WithNode", nameForm.MatchString, errNextOption, nil, func(ctx context.Context, _ *world, s string) error {
 			return option(ctx, libcnm.WithNode(s, netip.MustParseAddr("192.0.2.1")))
 		}},
@@ -132,6 +141,7 @@ func entries() []entry {
 		{"WithDriver", nameForm.MatchString, errNextOption, nil, func(ctx context.Context, w *world, s string) error {
 			return option(ctx, libcnm.WithDriver(named{w.fake, s}))
 		}},
+		{"Release", nameForm.MatchString, libcnm.ErrNotFound, nil, func(ctx context.Context, w *world, s string) error { return w.c.Release(ctx, s) }},
 
 		{"NewNetwork driver", func(s string) bool { return s == "fakenet" }, libcnm.ErrExists, []error{libcnm.ErrUnsupported},
 			func(ctx context.Context, w *world, s string) error {
