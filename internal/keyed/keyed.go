@@ -5,7 +5,10 @@ package keyed
 
 import (
 	"context"
+	"fmt"
 	"sync"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
 )
 
 // Queue is a set of keys with someone working. The zero value is ready for use.
@@ -19,7 +22,8 @@ type turn struct {
 	waiters int           // including the one who works
 }
 
-// Lock waits for the key's turn, or for the end of ctx, whose error it then returns. The caller calls release once.
+// Lock waits for the key's turn. The caller calls release once. When ctx ends first, the error wraps ctx's and
+// ErrUnavailable: what it waited for may itself have waited for a store that was away.
 func (q *Queue) Lock(ctx context.Context, key string) (release func(), err error) {
 	q.mu.Lock()
 	if q.busy == nil {
@@ -38,7 +42,7 @@ func (q *Queue) Lock(ctx context.Context, key string) (release func(), err error
 		return func() { <-t.token; q.drop(key, t) }, nil
 	case <-ctx.Done():
 		q.drop(key, t)
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("wait for the end of another call: %w: %w", ctx.Err(), errdefs.ErrUnavailable)
 	}
 }
 

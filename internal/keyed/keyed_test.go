@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/libcnm/libcnm/internal/errdefs"
 )
 
 func TestOneKeyIsOrdered(t *testing.T) {
@@ -53,8 +55,8 @@ func TestWaitingEndsWithContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := q.Lock(ctx, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("second Lock = %v, want %v", err, context.Canceled)
+	if _, err := q.Lock(ctx, "a"); !errors.Is(err, context.Canceled) || !errors.Is(err, errdefs.ErrUnavailable) {
+		t.Errorf("second Lock = %v, want %v and %v", err, context.Canceled, errdefs.ErrUnavailable)
 	}
 	release()
 	again, err := q.Lock(t.Context(), "a")
