@@ -1,0 +1,203 @@
+package storefault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+const (
+	pingEvery   = 20 * time.Millisecond
+	streamEvery = 20 * time.Millisecond
+	// stall is how long traffic may stand still on a machine that is busy with everything else.
+	stall = 5 * time.Second
+)
+
+// traffic is what goes on between boxes while a store fails.
+//
+// Across hosts it passes a tunnel of ovs-vswitchd's own datapath, which reads the host's addresses and routes anew whenever
+// a link of the host comes or goes, and drops tunnel packets meanwhile, on a host without a controller too. So all of
+// it must go on, what stays on a host without losing a packet at any time, and what crosses hosts without losing one
+// while no call makes or removes a link: see calm.
+type traffic struct {
+	w       *world
+	routes  []string
+	lossy   []bool
+	pingers []*testutil.Pinger
+	streams []*stream
+}
+
+// traffic starts pings and streams between the pair in each home, the pair of each host in blue and, with across, each host
+// and the next in blue.
+func (w *world) traffic(t *testing.T, across bool) *traffic {
+	t.Helper()
+	tr := &traffic{w: w}
+	for i, h := range w.Hosts {
+		tr.between(t, w.boxes["a"+home(h)], w.boxes["b"+home(h)], false)
+		tr.between(t, w.on(h, "a"), w.on(h, "b"), false)
+		if across {
+			tr.between(t, w.on(h, "a"), w.next(i, "b"), true)
+		}
+	}
+	return tr
+}
+
+// calm starts pings across hosts of which none may be lost, until the returned function is called. Until then, no call may
+// make or remove a link.
+func (w *world) calm(t *testing.T) (end func()) {
+	t.Helper()
+	tr := &traffic{w: w}
+	for i, h := range w.Hosts {
+		from, to := w.on(h, "a"), w.next(i, "b")
+		for _, addr := range to.addrs {
+			tr.routes, tr.lossy = append(tr.routes, fmt.Sprintf("calm %s to %s (%s)", from.name, to.name, addr)), append(tr.lossy, false)
+			tr.pingers = append(tr.pingers, testutil.StartPinger(t, from.ns, addr, pingEvery))
+		}
+	}
+	return func() { tr.stop(t) }
+}
+
+func (tr *traffic) between(t *testing.T, from, to *box, lossy bool) {
+	t.Helper()
+	for _, addr := range to.addrs {
+		tr.routes, tr.lossy = append(tr.routes, fmt.Sprintf("%s to %s (%s)", from.name, to.name, addr)), append(tr.lossy, lossy)
+		tr.pingers = append(tr.pingers, testutil.StartPinger(t, from.ns, addr, pingEvery))
+		tr.streams = append(tr.streams, startStream(t, from, to, addr))
+	}
+}
+
+// stop ends it and fails the test if a packet was lost or something stood still.
+func (tr *traffic) stop(t *testing.T) {
+	t.Helper()
+	// What is on its way on a busy machine is not lost yet.
+	err := testutil.Wait(t.Context(), stall, tr.answered)
+	if err != nil {
+		t.Logf("%v", err)
+	}
+	for i, p := range tr.pingers {
+		s, err := p.Stop()
+		// The last one may be on its way still.
+		lost := max(0, s.Sent-s.Received-1)
+		if err != nil || s.Longest > stall || lost > 0 && !tr.lossy[i] {
+			t.Errorf("%s: %v, %v", tr.routes[i], s, err)
+		}
+		tr.w.sum.Probes += s.Sent
+		if !tr.lossy[i] {
+			tr.w.sum.Lost += lost
+		}
+		tr.w.sum.WorstStall = max(tr.w.sum.WorstStall, s.Longest)
+	}
+	for i, s := range tr.streams {
+		longest, err := s.stop()
+		if err != nil || longest > stall {
+			t.Errorf("%s: the TCP stream stood still for %v, %v", tr.routes[i], longest, err)
+		}
+		tr.w.sum.WorstStall = max(tr.w.sum.WorstStall, longest)
+	}
+}
+
+// answered reports requests without an answer.
+func (tr *traffic) answered() error {
+	for i, p := range tr.pingers {
+		if s := p.Stats(); s.Received < s.Sent && !tr.lossy[i] {
+			return fmt.Errorf("%s: %v", tr.routes[i], s)
+		}
+	}
+	return nil
+}
+
+// stream is a TCP connection on which something is sent and comes back every few milliseconds.
+type stream struct {
+	conn   net.Conn
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu      sync.Mutex // guards the following
+	last    time.Time  // when something came back
+	longest time.Duration
+	err     error
+}
+
+func startStream(t *testing.T, from, to *box, addr netip.Addr) *stream {
+	t.Helper()
+	conn, err := from.ns.Dial(t.Context(), testutil.StartEcho(t, to.ns, netip.AddrPortFrom(addr, 0)))
+	must(t, err)
+	s := &stream{conn: conn, last: time.Now()}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.cancel = cancel
+	s.done.Go(func() { s.write(ctx) })
+	s.done.Go(func() { s.read(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		s.done.Wait()
+		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Errorf("close stream: %v", err)
+		}
+	})
+	return s
+}
+
+func (s *stream) write(ctx context.Context) {
+	tick := time.NewTicker(streamEvery)
+	defer tick.Stop()
+	// The echo of what is on its way still comes back before the reader sees the end.
+	defer func() { s.note(s.conn.(*net.TCPConn).CloseWrite()) }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := s.conn.Write(make([]byte, 32)); err != nil {
+			s.note(err)
+			return
+		}
+	}
+}
+
+func (s *stream) read(ctx context.Context) {
+	buf := make([]byte, 1<<12)
+	for {
+		_, err := s.conn.Read(buf)
+		if errors.Is(err, io.EOF) && ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.note(err)
+			return
+		}
+		s.mu.Lock()
+		s.longest, s.last = max(s.longest, time.Since(s.last)), time.Now()
+		s.mu.Unlock()
+	}
+}
+
+// note keeps the first error.
+func (s *stream) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// stop ends the stream and returns its longest silence and why it broke.
+func (s *stream) stop() (time.Duration, error) {
+	s.mu.Lock()
+	s.longest = max(s.longest, time.Since(s.last))
+	s.mu.Unlock()
+	s.cancel()
+	err := s.conn.SetReadDeadline(time.Now().Add(stall)) // a connection that is dead says nothing
+	s.done.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.longest, errors.Join(err, s.err)
+}
