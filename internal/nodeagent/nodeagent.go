@@ -84,6 +84,7 @@ func Handlers() map[string]agent.Handler {
 		"network.create":  agent.Handle(d.createNetwork),
 		"network.delete":  agent.Handle(d.deleteNetwork),
 		"network.info":    agent.Handle(d.networkInfo),
+		"network.list":    agent.Handle(d.listNetworks),
 		"endpoint.create": agent.Handle(d.createEndpoint),
 		"endpoint.delete": agent.Handle(d.deleteEndpoint),
 		"endpoint.info":   agent.Handle(d.endpointInfo),
