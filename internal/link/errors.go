@@ -65,7 +65,8 @@ func classOf(err error) error {
 		return errdefs.ErrUnsupported
 	case unix.ENOSPC, unix.ENOBUFS, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EXFULL, unix.EDQUOT:
 		return errdefs.ErrExhausted
-	case unix.EINVAL, unix.ERANGE, unix.EMSGSIZE, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENAMETOOLONG:
+	case unix.EINVAL, unix.ERANGE, unix.EMSGSIZE, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENAMETOOLONG,
+		unix.ENOTDIR, unix.EISDIR, unix.ELOOP:
 		return errdefs.ErrInvalid
 	case unix.EBUSY:
 		return errdefs.ErrInUse

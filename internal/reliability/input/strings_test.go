@@ -16,8 +16,8 @@ import (
 	"github.com/libcnm/libcnm/internal/step"
 )
 
-// maxErrorText is what one line of a log bears; two names of 80 characters may be in it, quoted.
-const maxErrorText = 1200
+// maxErrorText has room for names, cut to 80 characters, and for a path, which is told in full and maybe twice.
+const maxErrorText = 1200 + 2*4096
 
 // TestEveryEntry offers every string to every entry: what is not allowed is refused before anything is changed, in words
 // that a log can carry.
