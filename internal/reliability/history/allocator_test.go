@@ -73,6 +73,7 @@ const (
 	classExists     = "exists"
 	classExhausted  = "exhausted"
 	classAbsent     = "absent"
+	classInUse      = "in use"
 	classUnknown    = "unknown" // it may have happened, or happen yet
 	classUnexpected = "unexpected"
 )
@@ -80,6 +81,7 @@ const (
 // refusals are the answers that a call may get when it has changed nothing.
 var refusals = map[string]error{
 	classExists: libcnm.ErrExists, classExhausted: libcnm.ErrExhausted, classAbsent: libcnm.ErrNotFound,
+	classInUse: libcnm.ErrInUse,
 }
 
 // classify tells what a call's error says of its outcome; an error that no call may return is a class of its own.
@@ -260,7 +262,7 @@ func (a *allocator) find(ctx context.Context, r request, got *answer) error {
 	return err
 }
 
-// network returns a network that nobody deletes while there are calls about it.
+// network returns a handle on a network, which stays a handle when the network is deleted.
 func (a *allocator) network(ctx context.Context, id string) (*libcnm.Network, error) {
 	a.mu.Lock()
 	n := a.networks[id]

@@ -81,7 +81,7 @@ func ordered[V any](m map[string]V) iter.Seq2[string, V] {
 }
 
 // byResource is what the calls on a realm say of each resource alone. A refusal that one of several resources or a pool
-// explains says nothing of any of them.
+// explains says nothing of any of them, and neither does one that is about another object.
 func byResource(ops []Op) map[string][]Op {
 	parts := make(map[string][]Op)
 	holds := make(map[string][]string) // by token
@@ -92,8 +92,9 @@ func byResource(ops []Op) map[string][]Op {
 	}
 	for _, op := range ops {
 		part := op
-		part.Pools = nil
+		part.Pools, part.Parent = nil, ""
 		switch {
+		case op.Result == InUse, op.Kind == Acquire && op.Result == Absent:
 		case op.Kind == Release:
 			for _, r := range holds[op.Token] {
 				parts[r] = append(parts[r], part)

@@ -37,6 +37,12 @@ func found(resource, owner string, from, to int64) history.Op {
 	return op
 }
 
+// in makes the object inside another.
+func in(parent string, op history.Op) history.Op {
+	op.Parent = parent
+	return op
+}
+
 func TestCheck(t *testing.T) {
 	type ops = []history.Op
 	for _, c := range []struct {
@@ -83,6 +89,19 @@ func TestCheck(t *testing.T) {
 		{"found after its release", ops{
 			acquired("a", 0, 1, "x"), released("a", history.Done, 2, 3), found("x", "a", 4, 5),
 		}, "owners of blue x"},
+		{"made in another and removed before it", ops{
+			acquired("a", 0, 1, "x"), in("a", acquired("b", 2, 3, "y")), released("a", history.InUse, 4, 5),
+			released("b", history.Done, 6, 7), released("a", history.Done, 8, 9),
+			in("a", refused(history.Absent, 10, 11)),
+		}, ""},
+		{"made in what is gone", ops{
+			acquired("a", 0, 1, "x"), released("a", history.Done, 2, 3), in("a", acquired("b", 4, 5, "y")),
+		}, "answers in blue"},
+		{"removed with something in it", ops{
+			acquired("a", 0, 1, "x"), in("a", acquired("b", 2, 3, "y")), released("a", history.Done, 4, 5),
+		}, "answers in blue"},
+		{"in use by nothing", ops{acquired("a", 0, 1, "x"), released("a", history.InUse, 2, 3)}, "answers in blue"},
+		{"absent though it is there", ops{acquired("a", 0, 1, "x"), in("a", refused(history.Absent, 2, 3))}, "answers in blue"},
 		{"found before it was there", ops{found("x", "a", 0, 1), acquired("a", 2, 3, "x")}, "owners of blue x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,7 +25,8 @@ const (
 	Done      Result = iota
 	Exists           // Acquire was refused: something in Want has an owner
 	Exhausted        // Acquire was refused: a pool in Pools has nothing left
-	Absent           // Release or Find: there is no such object
+	Absent           // there is no such object; Acquire: nor the one to make it in
+	InUse            // Release was refused: something was made in the object
 )
 
 // Op is one call with its outcome.
@@ -34,6 +35,7 @@ type Op struct {
 	Realm  string
 	Kind   Kind
 	Token  string   // Acquire, Release: the object, by a name that is used once; Find: the owner that was found
+	Parent string   // Acquire: the object in which this one is made; empty: none
 	Want   []string // Acquire: the resources that were asked for by name
 	Pools  []string // Acquire: the pools that something is drawn from
 	Result Result
@@ -48,6 +50,9 @@ func (o *Op) String() string {
 	switch o.Kind {
 	case Acquire:
 		fmt.Fprintf(&b, "%s acquires", o.Token)
+		if o.Parent != "" {
+			fmt.Fprintf(&b, " in %s", o.Parent)
+		}
 		if len(o.Want) > 0 {
 			fmt.Fprintf(&b, " %s", strings.Join(o.Want, " and "))
 		}
@@ -64,6 +69,8 @@ func (o *Op) String() string {
 		b.WriteString(": refused, it exists")
 	case o.Result == Exhausted:
 		b.WriteString(": refused, nothing is left")
+	case o.Result == InUse:
+		b.WriteString(": refused, it is in use")
 	case o.Result == Absent:
 		b.WriteString(": absent")
 	case o.Kind == Acquire:

@@ -9,8 +9,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// owned is a resource with its owner, both by number.
-type owned struct{ resource, token int32 }
+// owned is a resource with its owner, and the object that was made in: all by number, 0 for none.
+type owned struct{ resource, token, parent int32 }
 
 // state is who owns what, in the order of resources. It is never changed.
 type state []owned
@@ -31,12 +31,17 @@ func (s state) has(token int32) bool {
 	return slices.ContainsFunc(s, func(o owned) bool { return o.token == token })
 }
 
+func (s state) hasChild(token int32) bool {
+	return slices.ContainsFunc(s, func(o owned) bool { return o.parent == token })
+}
+
 // call and answer are the two halves of an Op by number.
 type call struct {
-	kind  Kind
-	token int32
-	want  []int32
-	pools [][]int32
+	kind   Kind
+	token  int32
+	parent int32
+	want   []int32
+	pools  [][]int32
 }
 
 type answer struct {
@@ -52,8 +57,10 @@ func step(s state, c call, a answer) (bool, state) {
 		return acquire(s, c, a)
 	case Release:
 		switch has := s.has(c.token); a.result {
+		case InUse:
+			return s.hasChild(c.token), s
 		case Done:
-			return has, slices.DeleteFunc(slices.Clone(s), func(o owned) bool { return o.token == c.token })
+			return has && !s.hasChild(c.token), slices.DeleteFunc(slices.Clone(s), func(o owned) bool { return o.token == c.token })
 		case Absent:
 			return !has, s
 		default:
@@ -75,15 +82,21 @@ func step(s state, c call, a answer) (bool, state) {
 
 func acquire(s state, c call, a answer) (bool, state) {
 	isOwned := func(r int32) bool { _, ok := s.find(r); return ok }
+	orphan := c.parent != 0 && !s.has(c.parent)
 	switch a.result {
+	case Absent:
+		return orphan, s
 	case Done:
+		if orphan {
+			return false, s
+		}
 		next := slices.Clone(s)
 		for _, r := range a.got {
 			i, taken := next.find(r)
 			if taken {
 				return false, s
 			}
-			next = slices.Insert(next, i, owned{r, c.token})
+			next = slices.Insert(next, i, owned{r, c.token, c.parent})
 		}
 		return true, next
 	case Exists:
@@ -141,6 +154,9 @@ func operations(ops []Op, pools map[string][]string) []porcupine.Operation {
 	list := make([]porcupine.Operation, len(ops))
 	for i, op := range ops {
 		c := call{kind: op.Kind, token: tokens.of(op.Token), want: resources.all(op.Want)}
+		if op.Parent != "" {
+			c.parent = tokens.of(op.Parent)
+		}
 		for _, name := range op.Pools {
 			// A pool nobody described is never empty.
 			if pool := pools[name]; len(pool) > 0 {

@@ -48,7 +48,7 @@ func TestRaces(t *testing.T) {
 				t.Errorf("round %d, race %s: answers %v, want %v", round+1, race.name, got, want)
 				lost++
 			}
-			r.drain(true)
+			r.empty()
 		}
 	}
 	t.Logf("%d rounds of eight races took %v", rounds, took)

@@ -25,8 +25,9 @@ type records struct {
 
 // object is an endpoint or a network.
 type object struct {
-	id        string
-	resources []string
+	id     string
+	name   string
+	answer answer // as it would be about the object
 }
 
 // record has the fields that must agree with other records, of all kinds of records.
@@ -104,17 +105,17 @@ func (recs *records) network(r *record) {
 		recs.want[fmt.Sprintf("subnets of %s: %s", r.ID, s.Prefix)] = r.ID
 		o.Subnets = append(o.Subnets, s.Prefix)
 	}
-	recs.objects[r.Labels["token"]] = object{id: r.ID, resources: o.resources(&realm{}, r.Name)}
+	recs.objects[r.Labels["token"]] = object{id: r.ID, name: r.Name, answer: o}
 }
 
 func (recs *records) endpoint(r *record) {
 	recs.want["network of endpoints "+r.Network] = ""
 	recs.want[path.Join("endpoint-names", r.Network, r.Name)] = r.ID
 	recs.want[path.Join("macs", r.Network, r.MAC)] = r.ID
-	o := object{id: r.ID, resources: []string{nameOf(r.Name), macOf(r.MAC)}}
+	o := object{id: r.ID, name: r.Name, answer: answer{MAC: r.MAC}}
 	for _, a := range r.Addrs {
 		recs.want[path.Join("claims", r.Network, a.Addr().String())] = r.ID
-		o.resources = append(o.resources, a.Addr().String())
+		o.answer.Addrs = append(o.answer.Addrs, a.Addr())
 	}
 	recs.objects[strings.Join(r.Aliases, " ")] = o
 }

@@ -32,8 +32,9 @@ type run struct {
 	stopped chan struct{}   // closed when the workers shall make no more calls
 	working sync.WaitGroup
 
-	mu     sync.Mutex // guards unseen
-	unseen []held     // calls without an answer whose object was not found
+	mu       sync.Mutex // guards what follows
+	unseen   []held     // calls without an answer whose object was not found
+	networks []*realm   // that workers have made and may delete at any time
 }
 
 // rooms are the networks that endpoints are made in. In the last there is always room.
@@ -170,7 +171,7 @@ func (r *run) during(n int64) {
 // nothing is left. It returns how many records were where none should be.
 func (r *run) finish() (leaks int) {
 	r.t.Helper()
-	r.drain(false)
+	r.drain(func(h *held) bool { return h.from != 0 })
 	st := r.store()
 	read := func() *records {
 		list, _, err := st.List(r.t.Context(), "")
@@ -190,11 +191,13 @@ func (r *run) finish() (leaks int) {
 	r.adopt(recs, expected)
 	for token, o := range recs.objects {
 		h, ok := expected[token]
-		switch {
-		case !ok:
-			problems = append(problems, fmt.Sprintf("%s is in the store and nobody has it: %v", token, o.resources))
-		case !slices.Equal(slices.Sorted(slices.Values(o.resources)), slices.Sorted(slices.Values(h.op.Got))):
-			problems = append(problems, fmt.Sprintf("%s has %v in the store, was told %v", token, o.resources, h.op.Got))
+		if !ok {
+			problems = append(problems, fmt.Sprintf("%s is in the store and nobody has it: %+v", token, o))
+			continue
+		}
+		stored := o.answer.resources(h.realm, o.name)
+		if !slices.Equal(slices.Sorted(slices.Values(stored)), slices.Sorted(slices.Values(h.op.Got))) {
+			problems = append(problems, fmt.Sprintf("%s has %v in the store, was told %v", token, stored, h.op.Got))
 		}
 	}
 	for token := range expected {
@@ -202,11 +205,11 @@ func (r *run) finish() (leaks int) {
 			problems = append(problems, token+" is not in the store")
 		}
 	}
-	r.drain(true)
+	r.empty()
 	recs = read()
 	problems = append(problems, recs.disagreements()...)
 	problems = append(problems, recs.left(len(rooms))...)
-	r.must(r.static.drain(r.ctx, true))
+	r.must(r.static.drain(r.ctx, func(*held) bool { return true }))
 	// Leases were revoked: each controller takes its name again.
 	r.until("all nodes are registered", func() bool { recs = read(); return recs.nodes == len(r.nodes) })
 	problems = append(problems, recs.left(0)...)
@@ -216,14 +219,21 @@ func (r *run) finish() (leaks int) {
 	return len(problems)
 }
 
+// empty releases all that the workers have: what is in networks first.
+func (r *run) empty() {
+	r.t.Helper()
+	r.drain(func(h *held) bool { return h.realm.id != "" })
+	r.drain(func(*held) bool { return true })
+}
+
 // drain does so for all workers at once.
-func (r *run) drain(empty bool) {
+func (r *run) drain(unwanted func(*held) bool) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.ctx, patience)
 	defer cancel()
 	for _, w := range r.workers {
 		r.working.Go(func() {
-			if err := w.drain(ctx, empty); err != nil {
+			if err := w.drain(ctx, unwanted); err != nil {
 				r.cancel(fmt.Errorf("worker %d: %w", w.number, err))
 			}
 		})
@@ -242,7 +252,7 @@ func (r *run) adopt(recs *records, expected map[string]held) {
 		}
 		end, err := now()
 		r.must(err)
-		h.id, h.op.Got, h.op.End = o.id, o.resources, end
+		h.id, h.op.Got, h.op.End = o.id, o.answer.resources(h.realm, o.name), end
 		r.history.Add(h.op)
 		expected[h.op.Token] = h
 		w := r.workers[h.op.Client]
@@ -255,6 +265,30 @@ func (r *run) late(h held) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unseen = append(r.unseen, h)
+}
+
+// publish lets other workers make endpoints in a network.
+func (r *run) publish(h held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.networks = append(r.networks, &realm{name: h.realm.name, id: h.id, parent: h.op.Token})
+}
+
+// withdraw ends that, though some may be about to.
+func (r *run) withdraw(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.networks = slices.DeleteFunc(r.networks, func(n *realm) bool { return n.parent == token })
+}
+
+// anyNetwork is one of those, or otherwise if there is none.
+func (r *run) anyNetwork(random *rand.Rand, otherwise *realm) *realm {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.networks) == 0 {
+		return otherwise
+	}
+	return r.networks[random.IntN(len(r.networks))]
 }
 
 // compact forgets the past of etcd every 100 ms, as long as ctx lasts, and says how often it could.

@@ -16,8 +16,9 @@ import (
 
 // realm is a network that endpoints are made in or, without an id, the cluster that networks are made in.
 type realm struct {
-	name    string
+	name    string // of the realm in the history
 	id      string
+	parent  string // the network's token, if it may be deleted: its endpoints are then of the cluster's realm
 	subnets []subnet
 	pools   []string // for networks: the pools of its addresses, IPv4 and IPv6; none: so large that they do not run out
 	static  [2][]netip.Addr
@@ -57,6 +58,7 @@ const (
 func (w *worker) step(ctx context.Context) error {
 	var known bool
 	var err error
+	var class string
 	switch dice := w.random.IntN(100); {
 	case len(w.doubts) > 0 && dice < 50:
 		known, err = w.settle(ctx)
@@ -65,7 +67,6 @@ func (w *worker) step(ctx context.Context) error {
 	case dice < 45:
 		known, err = w.look(ctx)
 	default:
-		var class string
 		r, req := w.plan()
 		class, err = w.acquire(ctx, r, req)
 		known = class != classUnknown
@@ -86,6 +87,9 @@ func (w *worker) plan() (*realm, request) {
 	if r.id == "" && w.random.IntN(2) == 0 { // networks are made less often than endpoints
 		r = w.run.realms[w.random.IntN(len(w.run.realms))]
 	}
+	if r.id == "" && w.random.IntN(3) == 0 {
+		r = w.run.anyNetwork(w.random, r)
+	}
 	req := request{Network: r.id, Name: token, Token: token}
 	if w.random.IntN(3) == 0 {
 		req.Name = "n" + strconv.Itoa(w.random.IntN(w.run.names))
@@ -103,7 +107,7 @@ func (w *worker) plan() (*realm, request) {
 		req.MAC = drivers.MAC{2, 5: byte(w.random.IntN(4))}
 	}
 	for _, family := range r.static {
-		if w.random.IntN(5) == 0 {
+		if len(family) > 0 && w.random.IntN(5) == 0 {
 			req.Addrs = append(req.Addrs, family[w.random.IntN(len(family))])
 		}
 	}
@@ -118,7 +122,9 @@ func (w *worker) token() string {
 
 // acquire makes an endpoint or a network, and returns the class of the answer.
 func (w *worker) acquire(ctx context.Context, r *realm, req request) (string, error) {
-	op := history.Op{Client: w.number, Realm: r.name, Kind: history.Acquire, Token: req.Token, Want: []string{nameOf(req.Name)}}
+	op := history.Op{
+		Client: w.number, Realm: r.name, Kind: history.Acquire, Token: req.Token, Parent: r.parent, Want: []string{r.resource(nameOf(req.Name))},
+	}
 	if r.id == "" {
 		if req.VNI != 0 {
 			op.Want = append(op.Want, vniOf(req.VNI))
@@ -129,7 +135,7 @@ func (w *worker) acquire(ctx context.Context, r *realm, req request) (string, er
 	} else {
 		op.Pools = slices.Clone(r.pools)
 		if !req.MAC.IsZero() {
-			op.Want = append(op.Want, macOf(req.MAC.String()))
+			op.Want = append(op.Want, r.resource(macOf(req.MAC.String())))
 		}
 		for _, a := range req.Addrs {
 			op.Want = append(op.Want, a.String())
@@ -163,11 +169,14 @@ func (w *worker) own(h held, a answer) error {
 			return fmt.Errorf("%s got %v", &h.op, h.op.Got)
 		}
 	}
-	if h.realm.id != "" && len(a.Addrs) != 2 {
+	if h.realm.id != "" && h.realm.parent == "" && len(a.Addrs) != 2 {
 		return fmt.Errorf("%s got addresses %v, want one of each family", &h.op, a.Addrs)
 	}
 	w.run.history.Add(h.op)
 	w.held = append(w.held, h)
+	if h.realm.id == "" && w.number >= 0 {
+		w.run.publish(h)
+	}
 	return nil
 }
 
@@ -190,7 +199,10 @@ func (w *worker) release(ctx context.Context, i int) (bool, error) {
 		// An earlier call did it, at a moment since it began.
 		class, op.Start = classDone, h.from
 	}
-	w.held = slices.Delete(w.held, i, i+1)
+	if class != classInUse {
+		w.run.withdraw(h.op.Token)
+		w.held = slices.Delete(w.held, i, i+1)
+	}
 	return true, w.record(op, class)
 }
 
@@ -228,7 +240,7 @@ func (w *worker) find(ctx context.Context, r *realm, name string) (answer, error
 		return a, err
 	}
 	op := history.Op{
-		Client: w.number, Realm: r.name, Kind: history.Find, Want: []string{nameOf(name)}, Token: a.Token, Start: a.Start, End: a.End,
+		Client: w.number, Realm: r.name, Kind: history.Find, Want: []string{r.resource(nameOf(name))}, Token: a.Token, Start: a.Start, End: a.End,
 	}
 	return a, w.record(op, a.Class)
 }
@@ -243,6 +255,8 @@ func (w *worker) record(op history.Op, class string) error {
 		op.Result = history.Exhausted
 	case classAbsent:
 		op.Result = history.Absent
+	case classInUse:
+		op.Result = history.InUse
 	default:
 		return fmt.Errorf("%s: answer of class %q", &op, class)
 	}
@@ -250,38 +264,38 @@ func (w *worker) record(op history.Op, class string) error {
 	return nil
 }
 
-// drain makes sure of all that is in doubt and, if empty, releases what the worker has, on a cluster that works.
-func (w *worker) drain(ctx context.Context, empty bool) error {
+// drain makes sure of all that is in doubt, and releases what the worker has and wants to be rid of, on a cluster that
+// works.
+func (w *worker) drain(ctx context.Context, unwanted func(*held) bool) error {
 	for len(w.doubts) > 0 {
-		if err := w.once(ctx, w.settle); err != nil {
+		if err := w.insist(ctx, w.settle); err != nil {
 			return err
 		}
 	}
 	for i, h := range slices.Backward(w.held) {
-		if !empty && h.from == 0 {
+		if !unwanted(&h) {
 			continue
 		}
-		left := len(w.held) - 1
-		for len(w.held) > left {
-			err := w.once(ctx, func(ctx context.Context) (bool, error) { return w.release(ctx, i) })
-			if err != nil {
-				return err
-			}
+		// What is in use stays: another worker has something in it.
+		err := w.insist(ctx, func(ctx context.Context) (bool, error) { return w.release(ctx, i) })
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// once makes a call and gives the cluster a moment if it had no answer.
-func (w *worker) once(ctx context.Context, call func(context.Context) (bool, error)) error {
-	known, err := call(ctx)
-	if err == nil {
-		err = ctx.Err()
+// insist repeats a call until it has an answer.
+func (w *worker) insist(ctx context.Context, call func(context.Context) (bool, error)) error {
+	for {
+		known, err := call(ctx)
+		if known || err != nil {
+			return err
+		}
+		if pause(ctx, afterFault); ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
-	if err == nil && !known {
-		pause(ctx, afterFault)
-	}
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -299,9 +313,17 @@ func macOf(mac string) string { return "mac " + mac }
 
 func vniOf(vni uint32) string { return "vni " + strconv.FormatUint(uint64(vni), 10) }
 
+// resource is the name of something in a realm that several networks share.
+func (r *realm) resource(name string) string {
+	if r.parent == "" {
+		return name
+	}
+	return r.parent + " " + name
+}
+
 // resources are all that an object owns that nobody else may.
 func (a *answer) resources(r *realm, name string) []string {
-	got := []string{nameOf(name)}
+	got := []string{r.resource(nameOf(name))}
 	if r.id == "" {
 		got = append(got, vniOf(a.VNI))
 		for _, s := range a.Subnets {
@@ -312,7 +334,7 @@ func (a *answer) resources(r *realm, name string) []string {
 		return got
 	}
 	for _, addr := range a.Addrs {
-		got = append(got, addr.String())
+		got = append(got, r.resource(addr.String()))
 	}
-	return append(got, macOf(a.MAC))
+	return append(got, r.resource(macOf(a.MAC)))
 }
