@@ -34,7 +34,7 @@ type bystanding struct {
 	lost int // seen so far
 }
 
-// stall is how long pings across hosts may stop.
+// stall is how long pings across hosts may stop beyond what a busy machine makes of those within one.
 const stall = 5 * time.Second
 
 func newBystanders(t *testing.T, l *lane) bystanders {
@@ -88,6 +88,7 @@ func (b *bystanders) check(t *testing.T) {
 // stop ends the pings and adds them up.
 func (b *bystanders) stop(t *testing.T, f *report.Figures) {
 	t.Helper()
+	var within, across time.Duration
 	for _, p := range b.pings {
 		stats, err := p.Stop()
 		if err != nil {
@@ -95,14 +96,19 @@ func (b *bystanders) stop(t *testing.T, f *report.Figures) {
 		}
 		t.Logf("bystanders, %s: %v", p.name, stats)
 		f.Probes += stats.Sent
-		switch lost := stats.Sent - stats.Received; {
-		case !p.across && lost > 0:
-			f.Lost += lost
-			t.Errorf("bystanders, %s: %v", p.name, stats)
-		case p.across && stats.Longest > stall:
-			t.Errorf("bystanders, %s: %v, want a stall below %v", p.name, stats, stall)
+		if p.across {
+			across = max(across, stats.Longest)
+			continue
 		}
-		f.WorstStall = max(f.WorstStall, stats.Longest)
+		within = max(within, stats.Longest)
+		if lost := stats.Sent - stats.Received; lost > 0 {
+			f.Lost += lost
+			t.Errorf("bystanders, %s: %d pings lost", p.name, lost)
+		}
+	}
+	f.WorstStall = max(within, across)
+	if across > within+stall {
+		t.Errorf("bystanders across hosts were silent for %v, those within one for %v", across, within)
 	}
 }
 

@@ -3,7 +3,10 @@ package crash
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +15,7 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 0, "of the sample; 0: another each time")
-	share = flag.Int("deaths", 2, "deaths of each operation in the sample")
+	share = flag.Int("deaths", 2, "deaths of each kind of operation in the sample")
 )
 
 // rare is how often a moment is waited for that does not come in every run of an operation.
@@ -32,10 +35,18 @@ func TestCrash(t *testing.T) {
 			l := newLane(t, kind)
 			t.Logf("-seed %d; ready after %v", *seed, time.Since(start).Round(time.Millisecond))
 			for _, driver := range driverNames {
+				deaths := sample(driver, random)
 				for _, op := range operations {
-					if op.driver == "" || op.driver == driver {
-						t.Run(driver+"/"+op.name, func(t *testing.T) { l.explore(t, &op, driver, random) })
+					if op.driver != "" && op.driver != driver || !report.Full() && deaths[op.name] == 0 {
+						continue
 					}
+					t.Run(driver+"/"+op.name, func(t *testing.T) {
+						if report.Full() {
+							l.exhaust(t, &op, driver)
+						} else {
+							l.explore(t, &op, driver, deaths[op.name], random)
+						}
+					})
 				}
 			}
 			l.finish(t, start)
@@ -52,15 +63,37 @@ func (l *lane) finish(t *testing.T, start time.Time) {
 	report.Add(t, l.figures)
 }
 
-// explore kills the operation at every moment it has, or at some.
-func (l *lane) explore(t *testing.T, op *operation, driver string, random *rand.Rand) {
-	longest := l.record(t, op, driver)
-	if !report.Full() {
-		for _, i := range random.Perm(longest)[:min(*share, longest)] {
-			l.one(t, op, driver, target{Index: i + 1})
+// sample says how often each operation is to die: those that differ only by what is after a comma share their deaths.
+func sample(driver string, random *rand.Rand) map[string]int {
+	kinds := make(map[string][]string)
+	for _, op := range operations {
+		if op.driver == "" || op.driver == driver {
+			kind, _, _ := strings.Cut(op.name, ",")
+			kinds[kind] = append(kinds[kind], op.name)
 		}
-		return
 	}
+	deaths := make(map[string]int)
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) { // in the order of the seed's numbers
+		for range *share {
+			deaths[kinds[kind][random.IntN(len(kinds[kind]))]]++
+		}
+	}
+	return deaths
+}
+
+// explore kills the operation at some of its moments.
+func (l *lane) explore(t *testing.T, op *operation, driver string, deaths int, random *rand.Rand) {
+	for range deaths {
+		// How many moments it has only one that lives can tell.
+		if end := l.one(t, op, driver, target{Index: 1 + random.IntN(8<<random.IntN(5))}); !end.died {
+			l.one(t, op, driver, target{Index: 1 + random.IntN(len(end.seen))})
+		}
+	}
+}
+
+// exhaust kills the operation at every moment it has.
+func (l *lane) exhaust(t *testing.T, op *operation, driver string) {
+	longest := l.record(t, op, driver)
 	// One run may have more moments than another, of goroutines that race.
 	for i := 1; ; i++ {
 		end := l.one(t, op, driver, target{Index: i})

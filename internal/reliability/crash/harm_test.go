@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -34,15 +36,14 @@ func loseNamespace(container string) action {
 	}
 }
 
-// loseRules removes every rule and chain, as a restarted firewall does.
+// loseRules removes every rule and chain at once, as a restarted firewall does.
 func loseRules(ctx context.Context, _ *world) error {
-	for _, program := range []string{"iptables", "ip6tables"} {
-		for _, table := range []string{"raw", "mangle", "nat", "filter"} {
-			for _, what := range []string{"-F", "-X"} {
-				if err := command(ctx, program, "--wait", "-t", table, what); err != nil {
-					return err
-				}
-			}
+	const empty = "*raw\nCOMMIT\n*mangle\nCOMMIT\n*nat\nCOMMIT\n*filter\nCOMMIT\n"
+	for _, program := range []string{"iptables-restore", "ip6tables-restore"} {
+		cmd := exec.CommandContext(ctx, program, "--wait")
+		cmd.Stdin = strings.NewReader(empty)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", cmd, err, out)
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ import (
 
 const (
 	// patience is for a machine that does much else; what is waited for takes well under a second.
-	patience = 20 * time.Second
+	patience = time.Minute
 
 	// bystander begins the names of what no operation touches.
 	bystander = "still"
@@ -104,20 +104,23 @@ func (w *world) audit(ctx context.Context) ([]string, error) {
 	return list, err
 }
 
-// differences is what both the controller and the audit find wrong.
+// differences is what the controller finds wrong, or else the audit.
 func (w *world) differences(ctx context.Context) ([]string, error) {
-	var list []string
-	if w.ctrl != nil {
-		drift, err := w.ctrl.Check(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range drift {
-			list = append(list, "check: "+d.String())
-		}
+	if w.ctrl == nil {
+		return w.audit(ctx)
 	}
-	found, err := w.audit(ctx)
-	return append(list, found...), err
+	drift, err := w.ctrl.Check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(drift) == 0 {
+		return w.audit(ctx)
+	}
+	var list []string
+	for _, d := range drift {
+		list = append(list, "check: "+d.String())
+	}
+	return list, nil
 }
 
 // settle waits until there are no differences, and returns those that stay.
