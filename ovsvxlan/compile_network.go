@@ -19,6 +19,10 @@ func CompileNetwork(base Base, n Network) (Program, error) {
 	b.add(TableTunnelAdmit, refuse, "", match(vni(n.VNI), ethSrc(n.GatewayMAC)), ovs.Drop())
 	for _, s := range n.Subnets {
 		b.add(TableRoute, subnet, ipProtocol(s.Prefix.Addr()), match(vni(n.VNI), ipDstIn(s.Prefix)), ovs.Drop())
+		// An address may be another's now, and its neighbours go on sending to the MAC of its last owner for up to a minute:
+		// they are told nothing, because nothing is flooded. So a MAC that nobody has is as good as the gateway's.
+		b.add(TableForward, subnet, ipProtocol(s.Prefix.Addr()), match(vni(n.VNI), source(fromEndpoint), ipDstIn(s.Prefix)),
+			resubmit(TableRoute))
 		if s.Gateway.IsValid() {
 			b.answer(n, s.Gateway, n.GatewayMAC)
 			b.echo(n, s.Gateway)
