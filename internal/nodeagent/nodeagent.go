@@ -95,6 +95,9 @@ func Handlers() map[string]agent.Handler {
 		"leave":           agent.Handle(d.leave),
 		"check":           agent.Handle(d.check),
 		"reconcile":       agent.Handle(d.reconcile),
+		"stats":           agent.Handle(d.stats),
+		"nodes":           agent.Handle(d.nodes),
+		"release":         agent.Handle(d.release),
 	}
 }
 
@@ -331,4 +334,28 @@ func (d *daemon) reconcile(ctx context.Context, _ none) (none, error) {
 		return none{}, err
 	}
 	return none{}, c.Reconcile(ctx)
+}
+
+func (d *daemon) stats(context.Context, none) (libcnm.Stats, error) {
+	c, err := d.controller()
+	if err != nil {
+		return libcnm.Stats{}, err
+	}
+	return c.Stats(), nil
+}
+
+func (d *daemon) nodes(ctx context.Context, _ none) ([]libcnm.NodeInfo, error) {
+	c, err := d.controller()
+	if err != nil {
+		return nil, err
+	}
+	return c.Nodes(ctx)
+}
+
+func (d *daemon) release(ctx context.Context, node string) (none, error) {
+	c, err := d.controller()
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, c.Release(ctx, node)
 }
