@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,18 @@ func TestRealmsAreApart(t *testing.T) {
 	}
 	if v := h.Check(limit); !v.Ok() {
 		t.Error(v)
+	}
+}
+
+func TestTally(t *testing.T) {
+	var h history.History
+	h.Add(acquired("a", 0, 1, "x"))
+	h.Add(refused(history.Exists, 0, 1, "x"))
+	h.Add(refused(history.Exists, 0, 1, "x"))
+	h.Add(released("a", history.InUse, 2, 3))
+	want := map[string]int{"acquire done": 1, "acquire exists": 2, "release in use": 1}
+	if got := h.Tally(); !maps.Equal(got, want) {
+		t.Errorf("tally %v, want %v", got, want)
 	}
 }
 

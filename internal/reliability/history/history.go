@@ -112,6 +112,19 @@ func (h *History) Len() int {
 	return len(h.ops)
 }
 
+// Tally counts the calls of each kind by their results, such as "acquire done".
+func (h *History) Tally() map[string]int {
+	kinds := [...]string{Acquire: "acquire", Release: "release", Find: "find"}
+	results := [...]string{Done: "done", Exists: "exists", Exhausted: "exhausted", Absent: "absent", InUse: "in use"}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	counts := make(map[string]int)
+	for _, op := range h.ops {
+		counts[kinds[op.Kind]+" "+results[op.Result]]++
+	}
+	return counts
+}
+
 // byRealm returns the calls on each realm in the order of their starts.
 func (h *History) byRealm() map[string][]Op {
 	h.mu.Lock()

@@ -54,6 +54,15 @@ func underFaults(t *testing.T, calls, kinds int) {
 	}
 	t.Logf("%d calls with a known outcome in %v, %d calls without an answer, %d compactions",
 		r.history.Len(), took.Round(time.Millisecond), unknown, compactions.Load())
+	tally := r.history.Tally()
+	t.Logf("calls by outcome: %v", tally)
+	for _, outcome := range []string{
+		"acquire done", "acquire exists", "acquire exhausted", "acquire absent", "release done", "release in use", "find done", "find absent",
+	} {
+		if report.Full() && tally[outcome] == 0 {
+			t.Errorf("no call ended with %q: the run is too tame", outcome)
+		}
+	}
 	if least := int64(took / time.Second); compactions.Load() < least {
 		t.Errorf("only %d compactions, want %d", compactions.Load(), least)
 	}
