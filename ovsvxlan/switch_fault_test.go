@@ -190,7 +190,11 @@ func TestNextProcess(t *testing.T) {
 	s.Close()
 
 	next := r.open(t)
-	if err := next.Sync(t.Context(), []ovsvxlan.State{state(3, 9), state(1, 2, 3)}); err != nil {
+	want := []ovsvxlan.State{state(3, 9), state(1, 2, 3)}
+	if found, err := next.Check(t.Context(), want); err != nil || len(found) > 0 {
+		t.Errorf("before the first Sync: %v, %v; want no difference", found, err)
+	}
+	if err := next.Sync(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
 	if now := r.flows(t); now != flows {

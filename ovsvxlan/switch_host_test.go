@@ -1,6 +1,7 @@
 package ovsvxlan_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -116,6 +117,10 @@ func TestDeviceMadeAgain(t *testing.T) {
 	reachSoon(t, a, addr4(3), addr6(3))
 	r.unplug(t, attached(1, 3).Interface)
 	r.plug(t, attached(1, 3), b)
+	found, err := s.Check(t.Context(), []ovsvxlan.State{state(1, 2, 3)})
+	if err != nil || len(found) != 1 || !strings.Contains(found[0].Object, attached(1, 3).Interface) {
+		t.Errorf("%v, %v; want the device that is another one", found, err)
+	}
 	if err := s.Sync(t.Context(), []ovsvxlan.State{state(1, 2, 3)}); err != nil {
 		t.Fatal(err)
 	}

@@ -194,14 +194,20 @@ func (s *Switch) indexDevice(name string) error {
 	if name == "" {
 		return nil
 	}
-	index := 0
-	if d, err := net.InterfaceByName(name); err == nil {
-		index = d.Index
-	}
+	index := deviceIndex(name)
 	return s.change(func(*desired) error {
 		s.indexes[name] = index
 		return nil
 	})
+}
+
+// deviceIndex is the index of the device that now bears the name; 0: there is none.
+func deviceIndex(name string) int {
+	d, err := net.InterfaceByName(name)
+	if err != nil {
+		return 0
+	}
+	return d.Index
 }
 
 // flushZone forgets the connections of a network, or those that match among them.

@@ -137,6 +137,13 @@ func (s *Switch) Check(ctx context.Context, want []State) ([]Difference, error) 
 	if err != nil {
 		return nil, err
 	}
+	// As Sync will find them: a new process has not looked yet, and a device may be another since this one did.
+	for name, p := range rows.ports {
+		if p.kind == "" {
+			p.index = deviceIndex(name)
+			rows.ports[name] = p
+		}
+	}
 	found, err := s.rows.check(ctx, rows)
 	diffs = append(diffs, found...)
 	if err != nil || rows.bridge == nil {
