@@ -3,6 +3,7 @@ package ovsvxlan
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,15 +12,18 @@ import (
 	"time"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/step"
 )
 
-// OpenFlow 1.5, sections 7.1.1, 7.3.2 and 7.5.1: the few messages a watch exchanges.
+// OpenFlow 1.5, sections 7.1.1, 7.3.2, 7.3.7 and 7.5.1: the few messages a watch exchanges.
 const (
 	ofVersion     = 6
 	ofHello       = 0
 	ofEchoRequest = 2
 	ofEchoReply   = 3
 	ofSetConfig   = 9
+	ofBarrier     = 20
+	ofBarrierDone = 21
 	ofHeaderLen   = 8
 
 	// fragNXMatch is OVS's extension OFPC_FRAG_NX_MATCH (openflow/openflow-common.h), which FragmentMode names.
@@ -150,7 +154,9 @@ func (w *ofWatch) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { expire(conn) })
-	err = handshake(conn)
+	if err = handshake(conn); err == nil {
+		err = setFragmentMode(conn)
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -185,9 +191,24 @@ func handshake(conn net.Conn) error {
 	if kind != ofHello {
 		return fmt.Errorf("openflow handshake: message type %d: %w", kind, errdefs.ErrUnavailable)
 	}
+	return nil
+}
+
+// setFragmentMode returns when the mode is in force, so that no flow that counts on it is there before it is.
+func setFragmentMode(conn net.Conn) error {
 	config := binary.BigEndian.AppendUint16(nil, fragNXMatch)
 	config = binary.BigEndian.AppendUint16(config, 0) // bytes of a missed packet to send to us: none
-	return send(conn, ofSetConfig, 2, config)
+	return step.Do("set fragment mode", func() error {
+		if err := errors.Join(send(conn, ofSetConfig, 2, config), send(conn, ofBarrier, 3, nil)); err != nil {
+			return err
+		}
+		for {
+			kind, _, _, err := receive(conn)
+			if err != nil || kind == ofBarrierDone {
+				return err
+			}
+		}
+	})
 }
 
 // hold answers the switch's echo requests until the connection or ctx ends.

@@ -29,6 +29,7 @@ var doors = map[string]string{
 	"ovsvxlan.flows.ofctl": "dumps and changes",
 	"ovsvxlan.control":     "gives ovs-vswitchd any command",
 	"ovsvxlan.callControl": "is control without words for its error",
+	"ovsvxlan.send":        "sends the switch any message",
 	"link.ethtool":         "asks and sets",
 	"local.openDB":         "formats an empty file, and only reads another",
 }
@@ -48,7 +49,9 @@ var exempt = map[string]string{
 	"local.open > local.openDB":                        "a file that has been verified, so that bbolt only reads it",
 	"ovsvxlan.Switch.resolve > ovsvxlan.control":       "a packet to learn a MAC by",
 	"ovsvxlan.flows.dump > ovsvxlan.flows.ofctl":       "dumps",
-	"ovsvxlan.ofWatch.dial > net.Dialer.DialContext":   "says how its own connection wants to be treated",
+	"ovsvxlan.ofWatch.dial > net.Dialer.DialContext":   "what is sent is seen at send",
+	"ovsvxlan.handshake > ovsvxlan.send":               "says hello",
+	"ovsvxlan.hold > ovsvxlan.send":                    "answers an echo request",
 }
 
 // harmless are the functions of the packages outside that change nothing, or nothing that outlives the process, by
@@ -63,7 +66,7 @@ var harmless = words(map[string]string{
 	"unix": `Bind ByteSliceToString Close CmsgSpace FcntlInt Flock Fstat Fstatfs Getpid Gettid Ifreq.SetUint16 NewIfreq
 		ParseSocketControlMessage Recvfrom Recvmsg Setns SetsockoptInt Socket`,
 	"netlink": `Handle.AddrList Handle.Close Handle.GetNetNsIdByFd Handle.LinkByIndex Handle.LinkByName Handle.LinkList
-		Handle.RouteListFiltered Link.Attrs Link.Type LinkDeserialize NewHandle`,
+		Handle.RouteListFiltered Handle.RuleList Link.Attrs Link.Type LinkDeserialize NewHandle NewRule`,
 	// Requests do nothing until they are sent.
 	"nl": `NetlinkRequest.AddData NetlinkRequest.Serialize NetlinkSocket.Close NetlinkSocket.Receive NewIfAddrmsg
 		NewIfInfomsg NewNetlinkRequest NewRtAttr NewRtMsg NonZeroTerminated ParseRouteAttr ParseRouteAttrAsMap
@@ -75,8 +78,8 @@ var harmless = words(map[string]string{
 	"bbolt": `Bucket.Cursor Bucket.Delete Bucket.ForEach Bucket.Get Bucket.Put Cursor.Next Cursor.Seek DB.Close DB.View
 		Tx.Bucket Tx.CreateBucket`,
 	// Operations do nothing until their transaction commits. A lease kept alive is what it was.
-	"clientv3": `Client.Close Cmp.WithPrefix Compare CreateRevision KV.Get KV.Txn Lease.KeepAlive ModRevision New OpDelete
-		OpGet OpPut Txn.Else Txn.If Txn.Then WatchResponse.Err WatchResponse.IsProgressNotify Watcher.Watch WithFragment
+	"clientv3": `Client.Close Client.Endpoints Cmp.WithPrefix Compare CreateRevision KV.Get KV.Txn Lease.KeepAlive ModRevision
+		New OpDelete OpGet OpPut Txn.Else Txn.If Txn.Then WatchResponse.Err WatchResponse.IsProgressNotify Watcher.Watch WithFragment
 		WithKeysOnly WithLease WithLimit WithPrefix WithProgressNotify WithRequireLeader WithRev`,
 })
 

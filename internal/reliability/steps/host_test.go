@@ -100,7 +100,7 @@ func lookAtSwitch(ctx context.Context) (picture, error) {
 	if !strings.Contains(string(out), `"cnm-int"`) {
 		return p, nil
 	}
-	for _, what := range []string{"dump-flows", "dump-groups"} {
+	for _, what := range []string{"dump-flows", "dump-groups", "get-frags"} {
 		out, err := exec.CommandContext(ctx, "ovs-ofctl", "-O", "OpenFlow15", "--no-stats", what, "cnm-int").Output()
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			continue // in the database, and not made yet
@@ -108,13 +108,13 @@ func lookAtSwitch(ctx context.Context) (picture, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.lines(what, xid.ReplaceAllString(string(out), ""))
+		p.lines(what, unimportant.ReplaceAllString(string(out), ""))
 	}
 	return p, nil
 }
 
-// xid is in the title of a list of groups.
-var xid = regexp.MustCompile(`(?m)^.*\(xid=.*$`)
+// unimportant are the title of a list of groups, and the fragment mode of a bridge that has just been made.
+var unimportant = regexp.MustCompile(`(?m)^(.*\(xid=.*|normal)$`)
 
 // counters and times change by themselves.
 var counters = regexp.MustCompile(`\[\d+:\d+\]`)
