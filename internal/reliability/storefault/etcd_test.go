@@ -30,18 +30,14 @@ type fault struct {
 }
 
 // TestEtcdFails makes etcd fail in every way, one after the other, under traffic.
-func TestEtcdFails(t *testing.T) { etcdFails(t, report.Pick(2, 3), false) }
-
-// TestEtcdFailsIPv6 does so on an underlay of IPv6.
-func TestEtcdFailsIPv6(t *testing.T) {
-	if !report.Full() {
-		t.Skip("the sample is of an IPv4 underlay; LIBCNM_FULL=1 has both")
+func TestEtcdFails(t *testing.T) {
+	for _, v6 := range report.Pick([]bool{false}, []bool{false, true}) {
+		t.Run(fmt.Sprintf("IPv6 underlay %t", v6), func(t *testing.T) { etcdFails(t, v6) })
 	}
-	etcdFails(t, 3, true)
 }
 
-func etcdFails(t *testing.T, hosts int, v6 bool) {
-	w := newWorld(t, hosts, nodeTTL, testutil.HostsOptions{
+func etcdFails(t *testing.T, v6 bool) {
+	w := newWorld(t, report.Pick(2, 3), nodeTTL, testutil.HostsOptions{
 		IPv6Underlay: v6, EtcdMembers: 3, Etcd: testutil.EtcdOptions{Quota: quota},
 	})
 	for round := range report.Pick(1, 3) {
@@ -62,6 +58,7 @@ func (w *world) endure(t *testing.T, f *fault) {
 	wait(t, hold)
 	calm()
 	w.sum.Faults++
+	injected := time.Now()
 	f.during(t)
 	if !f.cut {
 		calm = w.calm(t)
@@ -71,7 +68,8 @@ func (w *world) endure(t *testing.T, f *fault) {
 	if f.back != nil {
 		f.back(t)
 	}
-	w.sum.WorstRepair = max(w.sum.WorstRepair, time.Since(healed))
+	repaired := time.Now()
+	w.sum.WorstRepair = max(w.sum.WorstRepair, repaired.Sub(healed))
 	if !f.cut {
 		calm()
 	}
@@ -79,6 +77,8 @@ func (w *world) endure(t *testing.T, f *fault) {
 	w.tidy(t)
 	tr.stop(t)
 	w.sound(t)
+	t.Logf("calls went on for %v, back %v after it was healed, checked in %v",
+		healed.Sub(injected), repaired.Sub(healed), time.Since(repaired))
 }
 
 // follows shows that what one host does is seen by the others: the spare endpoint joins on each and is reached from the next.

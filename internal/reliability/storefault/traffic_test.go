@@ -54,6 +54,7 @@ func (w *world) traffic(t *testing.T, across bool) *traffic {
 // make or remove a link.
 func (w *world) calm(t *testing.T) (end func()) {
 	t.Helper()
+	wait(t, hold) // ovs-vswitchd looks at what changed last when it gets round to it
 	tr := &traffic{w: w}
 	for i, h := range w.Hosts {
 		from, to := w.on(h, "a"), w.next(i, "b")
@@ -82,8 +83,14 @@ func (tr *traffic) stop(t *testing.T) {
 	if err != nil {
 		t.Logf("%v", err)
 	}
+	stats, errs := make([]testutil.PingStats, len(tr.pingers)), make([]error, len(tr.pingers))
+	var stopping sync.WaitGroup
 	for i, p := range tr.pingers {
-		s, err := p.Stop()
+		stopping.Go(func() { stats[i], errs[i] = p.Stop() })
+	}
+	stopping.Wait()
+	for i, s := range stats {
+		err := errs[i]
 		// The last one may be on its way still.
 		lost := max(0, s.Sent-s.Received-1)
 		if err != nil || s.Longest > stall || lost > 0 && !tr.lossy[i] {
