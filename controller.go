@@ -71,6 +71,10 @@ type NetworkController struct {
 // It fails with ErrInvalid when the data or run directory is another user's, or others can write to it or replace it;
 // with ErrInUse when another controller uses the data or run directory or, in the cluster, the node's name,
 // and with ErrUnavailable when a store does not answer; nothing has been changed then.
+//
+// It does not fail because of what only a part of the work needs. A driver that cannot work yet, even if it is the only
+// one, is tried again every second: calls about its networks are ErrUnavailable meanwhile. So is an endpoint whose
+// interface cannot be made. A record that cannot be read is left alone. The log, Check and Stats name them.
 func New(ctx context.Context, opts ...Option) (_ *NetworkController, err error) {
 	defer wrap(&err, "new controller")
 	cfg, err := newConfig(opts)

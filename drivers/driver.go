@@ -46,6 +46,9 @@ type Driver interface {
 	RemoveEndpoint(ctx context.Context, n NetworkID, ep EndpointID) error
 	// Sync makes the host equal to want: repairs what differs, deletes objects that carry this driver's owner
 	// mark and are not wanted, leaves everything else alone and healthy traffic undisturbed.
+	//
+	// If a controller's first Sync is ErrUnavailable, because what the driver needs does not answer, then it is tried
+	// again every second, and nothing but Sync, Check, removals and Close is called until it succeeds.
 	Sync(ctx context.Context, want []NetworkState) error
 	// Check names every difference between the host and want. It changes nothing.
 	Check(ctx context.Context, want []NetworkState) ([]Drift, error)
