@@ -49,7 +49,7 @@ type worker struct {
 }
 
 const (
-	maxHeld    = 3
+	maxHeld    = 6
 	maxLooks   = 3                      // then a doubtful object is left to the end of the run
 	afterFault = 100 * time.Millisecond // between calls that get no answer
 )
@@ -62,9 +62,9 @@ func (w *worker) step(ctx context.Context) error {
 	switch dice := w.random.IntN(100); {
 	case len(w.doubts) > 0 && dice < 50:
 		known, err = w.settle(ctx)
-	case len(w.held) == maxHeld || len(w.held) > 0 && dice < 40:
+	case len(w.held) == maxHeld || len(w.held) > 0 && dice < 25:
 		known, err = w.release(ctx, w.random.IntN(len(w.held)))
-	case dice < 45:
+	case dice < 30:
 		known, err = w.look(ctx)
 	default:
 		r, req := w.plan()
