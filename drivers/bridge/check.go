@@ -42,9 +42,13 @@ func (d *Driver) Check(ctx context.Context, want []drivers.NetworkState) ([]driv
 	if err != nil {
 		return nil, fmt.Errorf("driver bridge: %w", err)
 	}
+	fences, err := d.host.CheckFence(ctx, ownFence, w.fences)
+	if err != nil {
+		return nil, err
+	}
 	rules, err := d.firewall.Check(ctx, w.rules)
 	if err != nil {
 		return nil, fmt.Errorf("driver bridge: %w", err)
 	}
-	return slices.Concat(drift, strays, forwarding, d.host.RuleDrifts(rules)), nil
+	return slices.Concat(drift, strays, forwarding, fences, d.host.RuleDrifts(rules)), nil
 }

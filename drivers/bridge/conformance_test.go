@@ -52,6 +52,11 @@ func damages(tb testing.TB) []drivertest.Damage {
 			return netlink.AddrDel(l, &addrs[0])
 		})},
 		drivertest.Damage{Name: "forwarding rules flushed", Break: programs("-F", "CNM-FORWARD")},
+		drivertest.Damage{Name: "routing rules flushed", Break: func(drivers.NetworkState) {
+			for _, family := range []string{"-4", "-6"} {
+				rig.Must(tb, exec.Command("ip", family, "rule", "del", "priority", "5208").Run())
+			}
+		}},
 		drivertest.Damage{Name: "NAT rules flushed", Break: programs("-t", "nat", "-F")},
 	)
 }

@@ -13,6 +13,8 @@
 //	cnmb<10 digits>   the bridge: no spanning tree, a MAC of its own that never changes, the gateway addresses
 //	cnmv<11 digits>   the host end of an endpoint, a port of the bridge; the other end is in the sandbox
 //	CNM-* chains      see package iptables
+//	ip rules          5207 and 5208, of protocol 207, for each bridge, and blackholes in table 6516333: networks stay
+//	                  apart also while somebody has flushed the firewall
 //
 // The digits are a hash of the IDs. Each link's alias says whose it is, see package link; the driver remembers nothing
 // else between one process and the next.

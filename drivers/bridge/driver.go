@@ -78,6 +78,9 @@ func (d *Driver) ApplyNetwork(ctx context.Context, n drivers.Network) error {
 	if err := d.firewall.Set(ctx, Name, nw.rules); err != nil {
 		return fmt.Errorf("network %s: %w", n.ID, err)
 	}
+	if err := d.fence(ctx, nw); err != nil {
+		return fmt.Errorf("network %s: %w", n.ID, err)
+	}
 	if err := d.ensureBridge(ctx, nw); err != nil {
 		return err
 	}
@@ -102,6 +105,9 @@ func (d *Driver) RemoveNetwork(ctx context.Context, id drivers.NetworkID) error 
 		return err
 	}
 	if err := d.removeLinks(ctx, id); err != nil {
+		return fmt.Errorf("network %s: %w", id, err)
+	}
+	if err := d.unfence(ctx, id); err != nil {
 		return fmt.Errorf("network %s: %w", id, err)
 	}
 	if err := d.firewall.Remove(ctx, Name, string(id)); err != nil {

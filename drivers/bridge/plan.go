@@ -13,7 +13,10 @@ import (
 	"github.com/libcnm/libcnm/iptables"
 )
 
-const defaultMTU = 1500 // Ethernet's
+const (
+	defaultMTU   = 1500 // Ethernet's
+	bridgePrefix = "cnmb"
+)
 
 // network is what a drivers.Network comes to on this host. It is not changed once made.
 type network struct {
@@ -99,4 +102,4 @@ func (nw network) port(ep drivers.Endpoint) veths.Port {
 	return veths.Port{Network: nw.Network, Endpoint: ep, Link: link.Veth{Master: nw.bridge.Name, MTU: nw.bridge.MTU}}
 }
 
-func bridgeName(id drivers.NetworkID) string { return link.HashName("cnmb", 10, string(id)) }
+func bridgeName(id drivers.NetworkID) string { return link.HashName(bridgePrefix, 10, string(id)) }

@@ -19,6 +19,7 @@ type wanted struct {
 	ports    []veths.Port
 	links    map[string]string // aliases by name
 	rules    iptables.Spec
+	fences   []link.Fence
 }
 
 func (d *Driver) wanted(ctx context.Context, states []drivers.NetworkState) (wanted, error) {
@@ -30,6 +31,7 @@ func (d *Driver) wanted(ctx context.Context, states []drivers.NetworkState) (wan
 		}
 		w.networks = append(w.networks, nw)
 		w.rules.Networks = append(w.rules.Networks, nw.rules)
+		w.fences = append(w.fences, nw.fences()...)
 		w.links[nw.bridge.Name] = nw.bridge.Alias
 		for _, ep := range s.Endpoints {
 			w.ports = append(w.ports, nw.port(ep))
@@ -52,6 +54,9 @@ func (d *Driver) Sync(ctx context.Context, want []drivers.NetworkState) error {
 	// First of all the isolation: nothing new may come up without it.
 	if err := d.firewall.Sync(ctx, w.rules); err != nil {
 		return fmt.Errorf("driver bridge: %w", err)
+	}
+	if err := d.host.Fence(ctx, ownFence, w.fences); err != nil {
+		return err
 	}
 	// Strays before the rest: a bridge nobody wants may hold a gateway address that is another's now.
 	if err = d.host.DeleteStrays(ctx, w.links); err != nil {

@@ -44,10 +44,10 @@ func (d *Driver) Check(ctx context.Context, want []drivers.NetworkState) ([]driv
 
 // checkNode looks at what all networks share, and at the endpoints' links.
 func (d *Driver) checkNode(ctx context.Context, want []drivers.NetworkState) ([]drivers.Drift, error) {
-	rules := emptyRules()
+	rules, wanted := emptyRules(), []link.Fence(nil)
 	var drift []drivers.Drift
 	if len(want) > 0 {
-		rules = d.rules()
+		rules, wanted = d.rules(), fences()
 		fits, err := d.fits(ctx)
 		if err != nil {
 			return nil, err
@@ -61,6 +61,11 @@ func (d *Driver) checkNode(ctx context.Context, want []drivers.NetworkState) ([]
 		}
 		drift = append(drift, found...)
 	}
+	fenced, err := d.host.CheckFence(ctx, ownFence, wanted)
+	if err != nil {
+		return nil, err
+	}
+	drift = append(drift, fenced...)
 	found, err := d.cfg.Firewall.Check(ctx, rules)
 	if err != nil {
 		return nil, err

@@ -99,6 +99,9 @@ func (d *Driver) ensureNode(ctx context.Context, fits int) error {
 	if err := d.cfg.Firewall.Sync(ctx, d.rules()); err != nil {
 		return err
 	}
+	if err := d.host.Fence(ctx, ownFence, fences()); err != nil {
+		return err
+	}
 	if err := d.ensureLinks(ctx, fits); err != nil {
 		return err
 	}
@@ -130,8 +133,22 @@ func (d *Driver) removeNode(ctx context.Context) error {
 	if err := d.removeLinks(ctx, func(link.Owner) bool { return true }); err != nil {
 		return err
 	}
+	if err := d.host.Fence(ctx, ownFence, nil); err != nil {
+		return err
+	}
 	return d.cfg.Firewall.Sync(ctx, emptyRules())
 }
+
+// fences keep what leaves an overlay network by the gateway out of the host's other networks, when the firewall does not.
+func fences() []link.Fence {
+	var list []link.Fence
+	for _, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		list = append(list, link.Fence{Dev: gatewayHost, Dst: netip.PrefixFrom(a, 0)})
+	}
+	return list
+}
+
+func ownFence(f link.Fence) bool { return f.Dev == gatewayHost }
 
 func (d *Driver) gateway(fits int) link.Veth {
 	v := link.Veth{

@@ -1,6 +1,8 @@
 package rig
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -14,7 +16,7 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-// DumpLinks renders the host's links that are a driver's by their name or alias, without carrier, which comes in its own
+// DumpLinks renders the fences between networks, and the host's links that are a driver's by their name or alias, without carrier, which comes in its own
 // time, the MAC of a veth, which is the kernel's choice, and ports of Open vSwitch.
 func DumpLinks(t testutil.TB) []string {
 	t.Helper()
@@ -47,6 +49,20 @@ func DumpLinks(t testutil.TB) []string {
 				out = append(out, fmt.Sprintf("address %s %s", a.Name, addr.IPNet))
 			}
 		}
+	}
+	return append(out, dumpFences(t)...)
+}
+
+// dumpFences renders what keeps the drivers' networks apart in the host's routing.
+func dumpFences(t testutil.TB) []string {
+	t.Helper()
+	h, err := link.Open(nil)
+	Must(t, err)
+	fences, err := h.Fences(context.WithoutCancel(t.Context())) // also in cleanups
+	Must(t, errors.Join(err, h.Close()))
+	var out []string
+	for _, f := range fences {
+		out = append(out, f.String())
 	}
 	return out
 }
