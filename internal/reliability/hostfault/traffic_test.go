@@ -1,0 +1,231 @@
+package hostfault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+const (
+	pingEvery   = 20 * time.Millisecond
+	probeEvery  = 10 * time.Millisecond
+	streamEvery = 10 * time.Millisecond
+)
+
+// pings is a pinger for each address of a route.
+type pings struct {
+	route
+	all []*testutil.Pinger
+}
+
+func startPings(t *testing.T, r route) *pings {
+	t.Helper()
+	p := &pings{route: r}
+	for _, to := range r.to {
+		p.all = append(p.all, testutil.StartPinger(t, r.from, to, pingEvery))
+	}
+	return p
+}
+
+// received returns how many answers each has had.
+func (p *pings) received() []int {
+	n := make([]int, len(p.all))
+	for i, one := range p.all {
+		n[i] = one.Stats().Received
+	}
+	return n
+}
+
+// since reports whether all have had so many more answers than before.
+func (p *pings) since(before []int, more int) error {
+	for i, n := range p.received() {
+		if n < before[i]+more {
+			return fmt.Errorf("%s: %s does not answer", p.name, p.to[i])
+		}
+	}
+	return nil
+}
+
+// toll is what a fault has cost a route.
+type toll struct {
+	sent, lost int
+	silence    time.Duration // the longest
+	err        error         // the first that sending met
+}
+
+// stop ends the pings and sums up.
+func (p *pings) stop() toll {
+	var sum toll
+	for _, one := range p.all {
+		s, err := one.Stop()
+		sum.sent, sum.lost = sum.sent+s.Sent, sum.lost+s.Sent-s.Received
+		sum.silence, sum.err = max(sum.silence, s.Longest), errors.Join(sum.err, err)
+	}
+	return sum
+}
+
+// guard watches over what must never be possible: from one network into another.
+type guard struct {
+	name    string
+	pingers []*testutil.Pinger
+	capture *testutil.Capture // of what comes to the target from elsewhere
+	dials   atomic.Int64
+	opened  atomic.Int64
+}
+
+// forbid begins to try, and to watch, whether anything comes from one box to the other. It ends with the test.
+func (w *world) forbid(t *testing.T, from, to *box) {
+	t.Helper()
+	g := &guard{name: from.name + " to " + to.name}
+	g.capture = testutil.StartCapture(t, to.ns, "eth0", func(f testutil.Frame) bool { return to.strange(f.IPSrc) })
+	for _, addr := range to.addrs {
+		g.pingers = append(g.pingers, testutil.StartPinger(t, from.ns, addr, probeEvery))
+	}
+	server := testutil.StartEcho(t, to.ns, netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+	ctx, cancel := context.WithCancel(t.Context())
+	var dialing sync.WaitGroup
+	for _, addr := range to.addrs {
+		dialing.Go(func() { g.dial(ctx, from.ns, netip.AddrPortFrom(addr, server.Port())) })
+	}
+	t.Cleanup(func() {
+		cancel()
+		dialing.Wait()
+	})
+	w.guards = append(w.guards, g)
+}
+
+// dial tries to connect until ctx ends.
+func (g *guard) dial(ctx context.Context, from *testutil.NS, to netip.AddrPort) {
+	for ctx.Err() == nil {
+		one, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		conn, err := from.Dial(one, to)
+		if err == nil {
+			g.opened.Add(1)
+			conn.Close() // the connection itself is the failure
+		}
+		<-one.Done()
+		cancel()
+		g.dials.Add(1)
+	}
+}
+
+// crossed returns how often it was tried so far, and how often something came through.
+func (g *guard) crossed() (tried, through int) {
+	tried, through = int(g.dials.Load()), int(g.opened.Load())+g.capture.Count()
+	for _, p := range g.pingers {
+		s := p.Stats()
+		tried, through = tried+s.Sent, through+s.Received
+	}
+	return tried, through
+}
+
+// stream is one TCP connection over which something is sent and comes back every few milliseconds.
+type stream struct {
+	conn net.Conn
+	done sync.WaitGroup
+
+	mu      sync.Mutex // guards the following
+	last    time.Time  // when something came back
+	longest time.Duration
+	ended   bool
+	err     error
+}
+
+// stream opens a connection in each family that lasts until the test ends.
+func (w *world) stream(t *testing.T, from, to *box) {
+	t.Helper()
+	for _, addr := range to.addrs {
+		w.streams = append(w.streams, startStream(t, from, to, addr))
+	}
+}
+
+func startStream(t *testing.T, from, to *box, addr netip.Addr) *stream {
+	t.Helper()
+	server := testutil.StartEcho(t, to.ns, netip.AddrPortFrom(addr, 0))
+	conn, err := from.ns.Dial(t.Context(), server)
+	must(t, err)
+	s := &stream{conn: conn, last: time.Now()}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.done.Go(func() { s.write(ctx) })
+	s.done.Go(s.read)
+	t.Cleanup(func() {
+		cancel()
+		s.mu.Lock()
+		s.ended = true
+		s.mu.Unlock()
+		if err := conn.Close(); err != nil {
+			t.Errorf("close stream: %v", err)
+		}
+		s.done.Wait()
+	})
+	return s
+}
+
+func (s *stream) write(ctx context.Context) {
+	tick := time.NewTicker(streamEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := s.conn.Write(make([]byte, 64)); err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+func (s *stream) read() {
+	buf := make([]byte, 1<<12)
+	for {
+		n, err := s.conn.Read(buf)
+		if n == 0 && err == nil {
+			err = io.ErrNoProgress
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.mu.Lock()
+		s.longest, s.last = max(s.longest, time.Since(s.last)), time.Now()
+		s.mu.Unlock()
+	}
+}
+
+func (s *stream) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && !s.ended {
+		s.err = err
+	}
+}
+
+// settle waits until something comes back, and returns the longest time in which nothing did since it was called last,
+// and why the connection broke.
+func (s *stream) settle(ctx context.Context) (time.Duration, error) {
+	start := time.Now()
+	err := testutil.Wait(ctx, patience, func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err == nil && s.last.Before(start) {
+			return errors.New("nothing comes back")
+		}
+		return nil
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	longest := max(s.longest, time.Since(s.last))
+	s.longest = 0
+	return longest, errors.Join(err, s.err)
+}
