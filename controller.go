@@ -132,7 +132,7 @@ func (c *NetworkController) openDirs(ctx context.Context, cfg *config) error {
 			return err
 		}
 	}
-	lock, err := lockDir(cfg.runDir)
+	lock, err := lockDir(ctx, cfg.runDir)
 	if err != nil {
 		return err
 	}

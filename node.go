@@ -22,10 +22,14 @@ const (
 	defaultNodeTTL = 30 * time.Second
 	// registerRetry is the pause between attempts to take the node's name again after the lease was lost.
 	registerRetry = time.Second
+	// lockWait is for a lock whose owner was killed: a program that it was about to start has the lock until it runs, which
+	// on a busy machine takes a while.
+	lockWait  = 2 * time.Second
+	lockRetry = 20 * time.Millisecond
 )
 
 // lockDir takes the lock that keeps two controllers from managing one set of namespaces. It ends with the process.
-func lockDir(dir string) (*os.File, error) {
+func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
 	var f *os.File
 	err := step.Do("create lock file", func() (err error) {
@@ -35,7 +39,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock run directory: %w: %w", err, ErrUnavailable)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock(ctx, f); err != nil {
 		class := ErrUnavailable
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			class = ErrInUse
@@ -43,6 +47,22 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("run directory %s is locked by another controller: %w: %w", dir, err, class), f.Close())
 	}
 	return f, nil
+}
+
+// flock takes f's lock, for which it waits a moment.
+func flock(ctx context.Context, f *os.File) error {
+	wait, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+			return err
+		case wait.Err() != nil:
+			return errors.Join(err, ctx.Err())
+		}
+		pause(wait, lockRetry)
+	}
 }
 
 // identify finds out who this node is: its name and address, and the identity that its data directory carries, by which
