@@ -116,10 +116,14 @@ func (m *desired) setMembers(n *networkModel, vteps []netip.Addr) ([]Object, []r
 	return []Object{{KindMembers, n.spec.ID, ""}}, refused
 }
 
-// checkVTEP reports whether a tunnel from this node can reach addr: all tunnels of a node have one source.
+// checkVTEP reports whether a tunnel from this node can reach addr: all tunnels of a node have one source. A tunnel to the
+// node itself would bring its own frames back as a peer's.
 func (m *desired) checkVTEP(addr netip.Addr) error {
 	if err := validVTEP(addr); err != nil {
 		return err
+	}
+	if addr == m.vtep {
+		return fmt.Errorf("tunnel address %s: it is this node's own: %w", addr, errdefs.ErrInvalid)
 	}
 	if m.vtep.IsValid() && m.vtep.Is4() != addr.Is4() {
 		return fmt.Errorf("tunnel address %s: of another family than this node's %s: %w", addr, m.vtep, errdefs.ErrInvalid)

@@ -163,8 +163,12 @@ func validPort(what string, port uint32) error {
 
 // validVTEP reports whether addr can be another node's tunnel address.
 func validVTEP(addr netip.Addr) error {
-	unusable := addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback()
-	if !addr.IsValid() || addr.Is4In6() || addr.Zone() != "" || unusable {
+	broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	unusable := addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() || addr == broadcast
+	if addr.Zone() != "" { // a text of any kind
+		return fmt.Errorf("tunnel address %q: has a zone: %w", addr, errdefs.ErrInvalid)
+	}
+	if !addr.IsValid() || addr.Is4In6() || unusable {
 		return fmt.Errorf("tunnel address %s: not a unicast address: %w", addr, errdefs.ErrInvalid)
 	}
 	return nil
