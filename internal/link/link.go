@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
@@ -108,21 +107,6 @@ func (h *Handle) Owned(ctx context.Context, mark string) ([]Link, error) {
 	})
 	slices.SortFunc(owned, func(a, b Link) int { return strings.Compare(a.Name, b.Name) })
 	return owned, err
-}
-
-// RenameLink gives an interface another name. A name in use is ErrExists.
-func (h *Handle) RenameLink(ctx context.Context, from, to string) error {
-	if err := errors.Join(CheckName(from), CheckName(to)); err != nil {
-		return err
-	}
-	return h.use(ctx, func(c *conn) error {
-		l, err := c.link(from)
-		if err != nil {
-			return err
-		}
-		return c.changes.apply(newChange("rename interface", from+" to "+to, unix.RTM_SETLINK, 0, header(l.Index),
-			attrText(unix.IFLA_IFNAME, to)))
-	})
 }
 
 // notOurs is the answer to a namesake.

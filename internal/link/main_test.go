@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
@@ -94,6 +96,18 @@ func deleteAny(t testing.TB, h *Handle, name string) {
 			return err
 		}
 		return c.delete(l)
+	}))
+}
+
+// rename does what a sandbox's processes may.
+func rename(t testing.TB, h *Handle, from, to string) {
+	t.Helper()
+	must(t, h.use(t.Context(), func(c *conn) error {
+		l, err := c.link(from)
+		if err != nil {
+			return err
+		}
+		return c.changes.apply(newChange("rename interface", to, unix.RTM_SETLINK, 0, header(l.Index), attrText(unix.IFLA_IFNAME, to)))
 	}))
 }
 

@@ -33,12 +33,11 @@ type Veth struct {
 	Peer         VethPeer
 }
 
-// VethPeer is the other end. It has no addresses and is down unless Up says otherwise.
+// VethPeer is the other end. It has no addresses and is down.
 type VethPeer struct {
 	Name        string
 	NS          *NS              // nil: the Handle's namespace
 	MAC         net.HardwareAddr // nil: the kernel's choice
-	Up          bool
 	DisableIPv6 bool
 	TxOff       bool
 }
@@ -188,13 +187,6 @@ func (h *Handle) finishVeth(c *conn, v Veth) error {
 	if err := h.tuneVeth(v); err != nil {
 		return err
 	}
-	if v.Peer.Up {
-		// Not in the creating request: an end cannot be up before the other exists.
-		up := newChange("raise veth peer", v.Peer.Name, unix.RTM_SETLINK, 0, headerUp(0, true), attrText(unix.IFLA_IFNAME, v.Peer.Name))
-		if err := h.atPeer(c, v, func(c *conn) error { return c.changes.apply(up) }); err != nil {
-			return err
-		}
-	}
 	attrs := []*nl.RtAttr{attrText(unix.IFLA_IFNAME, v.Name), attr(unix.IFLA_IFALIAS, []byte(v.Alias))}
 	if v.GroupForward != 0 {
 		attrs = append(attrs, forwardGroups(v.GroupForward))
@@ -245,12 +237,8 @@ func (h *Handle) repairVeth(c *conn, v Veth, state vethState, master int) error 
 			return err
 		}
 	}
-	head := header(state.peer.Index)
-	if v.Peer.Up {
-		head = headerUp(state.peer.Index, true)
-	}
 	fix := newChange("repair veth peer", v.Peer.Name+" (index "+strconv.Itoa(state.peer.Index)+")",
-		unix.RTM_SETLINK, 0, head, physical(v.Peer.MAC, v.MTU)...)
+		unix.RTM_SETLINK, 0, header(state.peer.Index), physical(v.Peer.MAC, v.MTU)...)
 	if err := h.atPeer(c, v, func(c *conn) error { return c.changes.apply(fix) }); err != nil {
 		return err
 	}

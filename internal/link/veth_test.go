@@ -67,7 +67,7 @@ func TestEnsureVethRepairsAndReplaces(t *testing.T) {
 			must(t, inside.inside(func() error { return setTxChecksum("eth0", true) }))
 		}, "eth0 checksum", false},
 		{"peer renamed", func(t *testing.T, _, inside *Handle) {
-			must(t, inside.RenameLink(t.Context(), "eth0", "wan0"))
+			rename(t, inside, "eth0", "wan0")
 		}, "peer eth0", true},
 		{"peer moved away", set(false, func(h *netlink.Handle, l netlink.Link) error {
 			return h.LinkSetNsPid(l, unix.Getpid())
@@ -141,7 +141,7 @@ func TestEnsureVethLeavesNamesakesAlone(t *testing.T) {
 	t.Run("ours, renamed, its old name an alternative", func(t *testing.T) {
 		host, _, v := pair(t)
 		must(t, host.EnsureVeth(t.Context(), v))
-		must(t, host.RenameLink(t.Context(), v.Name, "moved"))
+		rename(t, host, v.Name, "moved")
 		must(t, host.use(t.Context(), func(c *conn) error {
 			l, err := c.LinkByName("moved")
 			return errors.Join(err, c.LinkAddAltName(l, v.Name))
@@ -159,7 +159,7 @@ func TestEnsureVethLeavesNamesakesAlone(t *testing.T) {
 	t.Run("a namesake of the lost peer", func(t *testing.T) {
 		host, inside, v := pair(t)
 		must(t, host.EnsureVeth(t.Context(), v))
-		must(t, inside.RenameLink(t.Context(), "eth0", "wan0"))
+		rename(t, inside, "eth0", "wan0")
 		plain(t, inside, "eth0", "other")
 		conflict(t, host, inside, v, "eth0")
 	})
@@ -200,13 +200,10 @@ func TestEnsureVethInOneNamespace(t *testing.T) {
 	_, host := sandbox(t)
 	v := Veth{
 		Name: "gw0", Alias: Owner{Driver: "test", Role: "gateway"}.String(), MAC: mac(5), TxOff: true,
-		Peer: VethPeer{Name: "gw1", Up: true, DisableIPv6: true, TxOff: true},
+		Peer: VethPeer{Name: "gw1", DisableIPv6: true, TxOff: true},
 	}
 	for range 2 {
 		must(t, host.EnsureVeth(t.Context(), v))
-	}
-	if l := mustLink(t, host, "gw1"); !l.Up {
-		t.Error("the other end is down")
 	}
 	diffs, err := host.CheckVeth(t.Context(), v)
 	if err != nil || len(diffs) != 0 {

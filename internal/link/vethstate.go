@@ -135,9 +135,6 @@ func (s vethState) differences(v Veth, master int) []Difference {
 		d.text("link "+v.Name+" groups forwarded", maskText(v.GroupForward), maskText(s.groups))
 	}
 	d.end(v.Peer.Name, s.peer, v.Peer.MAC, v.MTU)
-	if v.Peer.Up {
-		d.state("link "+v.Peer.Name, true, s.peer.Up)
-	}
 	d.off(v.Peer.Name, s.peerOff, v.Peer.DisableIPv6, v.Peer.TxOff)
 	return d
 }
