@@ -57,6 +57,7 @@ func TestBridge(t *testing.T) {
 	w := newBridgeWorld(t)
 	others := []route{between(w.red2, w.red3), between(w.blue1, w.blue2)}
 	pair := []route{between(w.red1, w.red2)}
+	var squat squatter
 	for _, f := range []fault{
 		{name: "rules flushed", do: func(t *testing.T) { flushRules(t, w.host) }, hurt: []route{w.out(w.red1)}, calm: others},
 		{name: "ruleset flushed", do: func(t *testing.T) { w.host.Run(t, "nft", "flush", "ruleset") }, hurt: []route{w.out(w.red1)}, calm: others},
@@ -73,6 +74,11 @@ func TestBridge(t *testing.T) {
 		{name: "addresses removed", do: func(t *testing.T) { w.red1.inside(t, removeAddrs) }, hurt: pair, calm: others},
 		{name: "routes removed", do: func(t *testing.T) { w.red1.inside(t, removeRoutes) }, hurt: []route{w.out(w.red1)}, calm: append(others, pair...)},
 		{name: "namespace unmounted", do: func(t *testing.T) { w.red1.unmount(t) }, calm: append(others, pair...)},
+		{name: "another's link in the veth's place", do: squat.squat(w.host, w.red1.veth), end: squat.leave, hurt: pair, calm: others},
+		{
+			name: "another's link in the bridge's place", do: squat.squat(w.host, w.red1.bridge), end: squat.leave,
+			hurt: append(pair, w.out(w.red3)), calm: others[1:],
+		},
 	} {
 		w.try(t, f)
 	}

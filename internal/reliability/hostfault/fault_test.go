@@ -15,7 +15,7 @@ const (
 	promised = 5 * time.Second
 	// patience is how long a test waits for what it then finds to be too late.
 	patience  = 30 * time.Second
-	lookEvery = 100 * time.Millisecond
+	lookEvery = 200 * time.Millisecond
 )
 
 // fault is something that happens to a host.
