@@ -136,7 +136,14 @@ func (as *allocators) handlers() map[string]agent.Handler {
 	}
 }
 
+// open starts a controller, unless an attempt that nobody waited for has started it.
 func (as *allocators) open(ctx context.Context, r openRequest) (struct{}, error) {
+	as.mu.Lock()
+	known := as.nodes[r.Node] != nil
+	as.mu.Unlock()
+	if known {
+		return struct{}{}, nil
+	}
 	driver := drivertest.NewFake(drivertest.FakeConfig{Info: shared})
 	opts := []libcnm.Option{
 		libcnm.WithNode(r.Node, r.Underlay), libcnm.WithDriver(driver), libcnm.WithAddressPools(subnetPools...),
