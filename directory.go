@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,15 +68,23 @@ func (d *nodeDirectory) list(ctx context.Context, c *NetworkController) error {
 	}
 	live := make(map[string]nodeRecord)
 	for _, raw := range raws {
-		live[path.Base(raw.Key)] = d.read(c, raw)
+		if name, ok := nodeOf(raw.Key); ok {
+			live[name] = d.read(c, name, raw)
+		}
 	}
 	d.replace(c, live, rev)
 	return nil
 }
 
+// nodeOf is the node whose record has the key; false for a key that no node would have written, and none.
+func nodeOf(key string) (string, bool) {
+	name, ok := strings.CutPrefix(key, dirNodes)
+	return name, ok && checkName("node name", name) == nil
+}
+
 // read decodes a node. One that cannot be read is what it was before, or a node of which nothing is known but that it
 // lives: the others must be known all the same.
-func (d *nodeDirectory) read(c *NetworkController, raw store.Record) nodeRecord {
+func (d *nodeDirectory) read(c *NetworkController, name string, raw store.Record) nodeRecord {
 	s, err := decode[nodeRecord](raw)
 	if err == nil {
 		c.unreadableShared.forget(raw.Key)
@@ -85,7 +93,6 @@ func (d *nodeDirectory) read(c *NetworkController, raw store.Record) nodeRecord 
 	c.unreadableShared.note(raw.Key, err)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	name := path.Base(raw.Key)
 	if known, ok := d.live[name]; ok {
 		return known
 	}
@@ -114,7 +121,8 @@ func (d *nodeDirectory) watch(ctx context.Context, c *NetworkController) error {
 		if err != nil {
 			return err
 		}
-		if ev.Key == "" {
+		name, ok := nodeOf(ev.Key)
+		if !ok {
 			continue
 		}
 		d.mu.Lock()
@@ -122,9 +130,9 @@ func (d *nodeDirectory) watch(ctx context.Context, c *NetworkController) error {
 		d.mu.Unlock()
 		if ev.Deleted {
 			c.unreadableShared.forget(ev.Key)
-			delete(live, path.Base(ev.Key))
+			delete(live, name)
 		} else {
-			live[path.Base(ev.Key)] = d.read(c, ev.Record)
+			live[name] = d.read(c, name, ev.Record)
 		}
 		d.replace(c, live, ev.Rev)
 	}

@@ -44,18 +44,24 @@ func (c *NetworkController) Nodes(ctx context.Context) (_ []NodeInfo, err error)
 	self.Self, self.Alive = true, c.cluster == c.local
 	byName := map[string]*NodeInfo{self.Name: &self}
 	for _, raw := range live {
-		name := strings.TrimPrefix(raw.Key, dirNodes)
+		name, ok := nodeOf(raw.Key)
+		if !ok {
+			continue
+		}
 		if name == self.Name {
 			self.Alive = true
 			continue
 		}
-		rec := c.peers.read(c, raw)
+		rec := c.peers.read(c, name, raw)
 		info := rec.info()
 		info.Name, info.Alive = name, true
 		byName[name] = &info
 	}
 	for _, raw := range members {
 		name, _, _ := strings.Cut(strings.TrimPrefix(raw.Key, dirAllMembers), "/")
+		if _, ok := memberNetwork(raw.Key); !ok || checkName("node name", name) != nil {
+			continue
+		}
 		if byName[name] == nil {
 			byName[name] = &NodeInfo{Name: name}
 		}

@@ -62,7 +62,7 @@ func (u *unreadable) drifts() []Drift {
 	defer u.mu.Unlock()
 	var list []Drift
 	for _, key := range slices.Sorted(maps.Keys(u.byKey)) {
-		list = append(list, Drift{Object: "record " + key, Want: "readable", Have: u.byKey[key]})
+		list = append(list, Drift{Object: "record " + printable(key), Want: "readable", Have: u.byKey[key]})
 	}
 	return list
 }

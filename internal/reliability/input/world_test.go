@@ -48,21 +48,26 @@ func newWorld(t *testing.T, more ...libcnm.Option) *world {
 
 func newWorldIn(t *testing.T, dir string, more ...libcnm.Option) *world {
 	t.Helper()
+	cluster, err := local.Open(t.Context(), filepath.Join(dir, "cluster"))
+	must(t, err)
+	t.Cleanup(func() { must(t, cluster.Close()) })
+	return newWorldOn(t, dir, newSpy(cluster), more...)
+}
+
+func newWorldOn(t *testing.T, dir string, cluster *spy, more ...libcnm.Option) *world {
+	t.Helper()
 	serial := worlds.Add(1)
 	underlay := netip.AddrFrom4([4]byte{192, 0, byte(serial >> 8), byte(serial)})
 	testutil.HomeNS(t).AddAddr(t, "lo", netip.PrefixFrom(underlay, 32))
-	w := &world{dir: dir, host: drivertest.NewFakeHost()}
+	w := &world{dir: dir, host: drivertest.NewFakeHost(), spy: cluster}
 	t.Cleanup(func() { w.removeNamespaces(t) })
-	cluster, err := local.Open(t.Context(), filepath.Join(w.dir, "cluster"))
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Close()) })
-	w.spy = newSpy(cluster)
 	w.fake = drivertest.NewFake(drivertest.FakeConfig{})
 	w.opts = append([]libcnm.Option{
 		libcnm.WithDataDir(filepath.Join(w.dir, "data")), libcnm.WithRunDir(filepath.Join(w.dir, "run")),
 		libcnm.WithNode("node1", underlay), libcnm.WithStore(w.spy), libcnm.WithCheckInterval(time.Hour),
 	}, more...)
 	w.open(t)
+	var err error
 	w.net, err = w.c.NewNetwork(t.Context(), "fakenet", taken, libcnm.WithSubnet(netip.MustParsePrefix("fd01::/64")))
 	must(t, err)
 	w.joined, err = w.net.CreateEndpoint(t.Context(), taken)
