@@ -99,7 +99,8 @@ func (f *battlefield) overlayAttacks() []attack {
 		same("a DHCP server at another port", func(p *packet) { p.sport, p.dport = 1067, ports(p, 68, 546) }),
 
 		// Into the other network, which has the same addresses.
-		same("to a MAC of the other network", func(p *packet) { p.ethDst = f.y.mac }),
+		// To an address that its own network lacks: by a MAC that nobody has there, one's own network is still reached.
+		same("to a MAC of the other network", func(p *packet) { p.ethDst, p.dst = f.y.mac, pick(p, f.x.v4, f.x.v6) }),
 		same("to a MAC of the other network on this node", func(p *packet) { p.ethDst, p.dst = f.x.mac, pick(p, f.x.v4, f.x.v6) }),
 		same("to the other network by the gateway", func(p *packet) { p.ethDst, p.dst = f.a.gw, pick(p, f.x.v4, f.x.v6) }),
 		same("to the other network's gateway", func(p *packet) { p.ethDst, p.dst = f.x.gw, pick(p, f.x.v4, f.x.v6) }),
