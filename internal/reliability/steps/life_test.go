@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/libcnm/libcnm"
+	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/step"
 	"github.com/libcnm/libcnm/internal/testutil/agent"
 )
@@ -64,6 +66,8 @@ func firstLife(n *node) []deed {
 		{"join", n.join},
 		{"rules are flushed", harm(loseRules)},
 		{"reconcile, rules gone", n.reconcile},
+		{"interfaces are changed", harm(n.changeInterfaces)},
+		{"reconcile, interfaces changed", n.reconcile},
 		{"interface is deleted", harm(n.loseInterface)},
 		{"reconcile, interface gone", n.reconcile},
 		{"close", n.close},
@@ -100,6 +104,25 @@ func loseRules(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// changeInterfaces changes each end of a pair, an address and the state.
+func (n *node) changeInterfaces(ctx context.Context) error {
+	sb, err := n.ctrl.SandboxByContainer("box")
+	if err != nil {
+		return err
+	}
+	script := "ip link set eth0 mtu 1300 && ip addr add 192.0.2.1/32 dev eth0 && ip link set eth0 down"
+	if err := sb.Command(ctx, "sh", "-c", script).Run(); err != nil {
+		return err
+	}
+	links, err := netlink.LinkList()
+	for _, l := range links {
+		if owner, ours := link.ParseOwner(l.Attrs().Alias); ours && owner.Endpoint != "" {
+			err = errors.Join(err, netlink.LinkSetMTU(l, 1300))
+		}
+	}
+	return err
 }
 
 func (n *node) loseInterface(ctx context.Context) error {

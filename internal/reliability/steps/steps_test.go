@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-// TestNothingChangesOutsideSteps lives through every operation, on each driver and store.
+// TestNothingChangesOutsideSteps lives through every operation, on each driver and store, and every step is in one.
 func TestNothingChangesOutsideSteps(t *testing.T) {
 	lanes := []struct {
 		name, driver string
@@ -26,15 +27,30 @@ func TestNothingChangesOutsideSteps(t *testing.T) {
 		{"bridge, etcd", "bridge", 1},
 		{"ovs-vxlan, local store", "ovs-vxlan", 0},
 	}
-	for _, lane := range report.Pick(lanes[:2], lanes) {
-		t.Run(lane.name, func(t *testing.T) {
-			t.Parallel()
-			lives(t, lane.driver, lane.members)
-		})
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	t.Run("lanes", func(t *testing.T) {
+		for _, lane := range report.Pick(lanes[:2], lanes) {
+			t.Run(lane.name, func(t *testing.T) {
+				t.Parallel()
+				for _, a := range lives(t, lane.driver, lane.members) {
+					mu.Lock()
+					for _, name := range a.Steps {
+						for part := range strings.SplitSeq(name, ", ") {
+							seen[part] = true
+						}
+					}
+					mu.Unlock()
+				}
+			})
+		}
+	})
+	if list := missing(t, seen); len(list) > 0 {
+		t.Errorf("no operation here has the steps %q", list)
 	}
 }
 
-func lives(t *testing.T, driver string, members int) {
+func lives(t *testing.T, driver string, members int) []act {
 	t.Helper()
 	r := testutil.NewHosts(t, 1, testutil.HostsOptions{EtcdMembers: members, NoOVS: driver == "bridge"})
 	h := r.Hosts[0]
@@ -68,6 +84,7 @@ func lives(t *testing.T, driver string, members int) {
 	}
 	t.Logf("%d operations, %d steps, %d looks between them, %d steps seen", len(acts), steps, looks, seen)
 	report.Add(t, report.Figures{Operations: len(acts)})
+	return acts
 }
 
 // reboot leaves nothing but files in the data directory and the switch's database.
