@@ -30,20 +30,15 @@ type fault struct {
 	lasting time.Duration
 }
 
-// try injects a fault and demands what was promised.
-func (w *world) try(t *testing.T, f fault) {
+// try injects a fault and demands what was promised. It returns the longest silence of the traffic that was hurt.
+func (w *world) try(t *testing.T, f fault) (silence time.Duration) {
+	t.Helper()
 	t.Run(f.name, func(t *testing.T) {
 		works(t, f.hurt...)
 		works(t, f.calm...)
-		var hurt, calm []*pings
-		for _, r := range f.hurt {
-			hurt = append(hurt, startPings(t, r))
-		}
-		for _, r := range f.calm {
-			calm = append(calm, startPings(t, r))
-		}
+		hurt, calm := startAll(t, f.hurt), startAll(t, f.calm)
 		_, logs := w.logged(t, nil)
-		begin := time.Now()
+		begin, pace := time.Now(), startPace(t)
 		defer func() {
 			if t.Failed() {
 				text, _ := w.logged(t, logs)
@@ -51,39 +46,56 @@ func (w *world) try(t *testing.T, f fault) {
 			}
 		}()
 		f.do(t)
+		end := begin
 		if f.end != nil {
 			f.end(t)
-			begin = time.Now()
+			end = time.Now()
 		}
-		took, back := w.repaired(t, begin, hurt)
+		took, back := w.repaired(t, end, hurt)
 		figures := report.Figures{Faults: 1, WorstRepair: took}
-		for _, p := range calm {
-			before := p.received()
-			if err := testutil.Wait(t.Context(), promised, func() error { return p.since(before, 5) }); err != nil {
-				t.Errorf("bystander: %v", err)
-			}
-			cost := p.stop()
-			figures.Probes += cost.sent
-			if cost.lost > 0 || cost.err != nil {
-				figures.Lost += cost.lost
-				t.Errorf("bystander %s lost %d of %d packets, longest silence %v, %v", p.name, cost.lost, cost.sent, cost.silence, cost.err)
-			}
-		}
-		silence := time.Duration(0)
+		undisturbed(t, calm, &figures)
 		for _, p := range hurt {
 			cost := p.stop()
 			figures.Probes += cost.sent
 			silence = max(silence, cost.silence)
 		}
-		figures.WorstStall = w.unbroken(t, promised+f.lasting)
+		slow := pace.slowness(t)
+		figures.WorstStall = w.unbroken(t, pace.allowed(t, promised)+f.lasting)
 		w.audit(t, &figures)
-		t.Logf("MEASURED %s: traffic back after %v, repaired after %v, silence %v, stream's stall %v", f.name,
-			back.Round(time.Millisecond), took.Round(time.Millisecond), silence.Round(time.Millisecond), figures.WorstStall.Round(time.Millisecond))
+		t.Logf("MEASURED %s: traffic back after %v, repaired after %v, silence %v, stream's stall %v, machine's slowness %.1f", f.name,
+			back.Round(time.Millisecond), took.Round(time.Millisecond), silence.Round(time.Millisecond),
+			figures.WorstStall.Round(time.Millisecond), slow)
 		report.Add(t, figures)
-		if took > promised {
-			t.Errorf("repaired after %v, promised are %v", took, promised)
+		if took > pace.allowed(t, promised) {
+			t.Errorf("repaired after %v, promised are %v, on a machine %.1f times slower than it should be", took, promised, slow)
 		}
 	})
+	return silence
+}
+
+func startAll(t *testing.T, routes []route) []*pings {
+	t.Helper()
+	all := make([]*pings, len(routes))
+	for i, r := range routes {
+		all[i] = startPings(t, r)
+	}
+	return all
+}
+
+// undisturbed demands that bystanders lost nothing, neither during the fault nor during the repair.
+func undisturbed(t *testing.T, calm []*pings, figures *report.Figures) {
+	t.Helper()
+	for _, p := range calm {
+		before := p.received()
+		if err := testutil.Wait(t.Context(), patience, func() error { return p.since(before, 5) }); err != nil {
+			t.Errorf("bystander: %v", err)
+		}
+		cost := p.stop()
+		figures.Probes, figures.Lost = figures.Probes+cost.sent, figures.Lost+cost.lost
+		if cost.lost > 0 || cost.err != nil {
+			t.Errorf("bystander %s lost %d of %d packets, longest silence %v, %v", p.name, cost.lost, cost.sent, cost.silence, cost.err)
+		}
+	}
 }
 
 // repaired waits until the traffic is back and no controller finds a difference, and returns how long both took.
