@@ -3,7 +3,6 @@
 package etcfiles
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -51,9 +50,8 @@ type ResolvConf struct {
 // resolver would.
 func ParseResolvConf(text []byte) ResolvConf {
 	var rc ResolvConf
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
 		if len(words) < 2 {
 			continue
 		}

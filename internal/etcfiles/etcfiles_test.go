@@ -1,13 +1,16 @@
 package etcfiles
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestRenderHosts(t *testing.T) {
@@ -122,4 +125,40 @@ func FuzzParseResolvConf(f *testing.F) {
 			t.Errorf("rendering is not stable (-once +again):\n%s", diff)
 		}
 	})
+}
+
+// FuzzOverride: whatever the host's file says, what is given stands in the sandbox's as it is, and the file has a line for
+// each thing and no other.
+func FuzzOverride(f *testing.F) {
+	f.Add([]byte("nameserver 192.0.2.1\nsearch a b\noptions ndots:2\n"), "192.0.2.9", "example.org", "timeout:1")
+	f.Add([]byte("search \x00 #\nnameserver fe80::1%\x1b\n"+strings.Repeat("x", 70_000)+"\nsearch late\n"), "", "", "")
+	f.Fuzz(func(t *testing.T, host []byte, server, search, option string) {
+		var given ResolvConf
+		if _, err := netip.ParseAddr(server); err == nil && len(strings.Fields(server)) == 1 {
+			given.Servers = []string{server}
+		}
+		if words := strings.Fields(search); len(words) == 1 && words[0] == search {
+			given.Search = words
+		}
+		if words := strings.Fields(option); len(words) == 1 && words[0] == option {
+			given.Options = words
+		}
+		want := ParseResolvConf(host).WithoutLoopback().Override(given)
+		text := want.Render()
+		if diff := cmp.Diff(want, ParseResolvConf(text), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("file (-want +read):\n%s\n%s", diff, text)
+		}
+		lines := len(want.Servers) + min(len(want.Search), 1) + min(len(want.Options), 1)
+		if got := bytes.Count(text, []byte("\n")); got != lines {
+			t.Errorf("%d lines, want %d:\n%s", got, lines, text)
+		}
+	})
+}
+
+// TestLongLine: a resolver reads on behind a line that is too long for it.
+func TestLongLine(t *testing.T) {
+	text := "options " + strings.Repeat("x", 70_000) + "\nnameserver 192.0.2.1\n"
+	if rc := ParseResolvConf([]byte(text)); len(rc.Servers) != 1 {
+		t.Errorf("servers %q, want the one behind the long line", rc.Servers)
+	}
 }
