@@ -47,7 +47,9 @@ func (c *NetworkController) maintain() {
 			c.evictLost(ctx)
 			continue
 		case <-mend:
-			unmended.report(ctx, c, "what New could not do, fails still", c.round(ctx, c.mend))
+			if err := c.round(ctx, c.mend); unmended.isNews(ctx, err) {
+				c.log.Warn("what New could not do fails still, will be tried again", "error", err)
+			}
 			continue
 		case why = <-c.wake:
 			pause(ctx, wakeSettle) // signs come in bursts
@@ -55,7 +57,9 @@ func (c *NetworkController) maintain() {
 		}
 		c.evictLost(ctx) // those whose first removal failed
 		err := c.round(ctx, func(ctx context.Context) error { return c.repair(ctx, why) })
-		unrepaired.report(ctx, c, "host could not be repaired, will be tried again", err)
+		if unrepaired.isNews(ctx, err) {
+			c.log.Warn("host could not be repaired, will be tried again", "cause", why.kind, "detail", why.detail, "error", err)
+		}
 	}
 }
 
@@ -66,18 +70,18 @@ func (c *NetworkController) round(ctx context.Context, work func(context.Context
 	return work(ctx)
 }
 
-// failure is the last that was reported, so that what fails every few seconds for the same reason is said once.
+// failure is the last that was reported.
 type failure struct{ text string }
 
-func (f *failure) report(ctx context.Context, c *NetworkController, message string, err error) {
+// isNews reports whether err is worth a line in the log: what fails every few seconds for the same reason is said once.
+func (f *failure) isNews(ctx context.Context, err error) bool {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text != f.text && err != nil && ctx.Err() == nil {
-		c.log.Warn(message, "error", err)
-	}
+	changed := text != f.text
 	f.text = text
+	return changed && err != nil && ctx.Err() == nil
 }
 
 // evictLost takes endpoints out of their sandboxes that the store says are not joined here any more.
