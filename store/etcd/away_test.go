@@ -98,6 +98,22 @@ func TestCallsFailFastWithoutEtcd(t *testing.T) {
 	}
 }
 
+// TestCallsWithoutTime: whoever has used up the time waiting for etcd in one call is told the same by the next.
+func TestCallsWithoutTime(t *testing.T) {
+	s, err := etcd.New(t.Context(), nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	for name, err := range calls(ctx, s) {
+		if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v, want ErrUnavailable and the deadline's end", name, err)
+		}
+	}
+}
+
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

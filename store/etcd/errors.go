@@ -20,7 +20,10 @@ import (
 
 // call runs one request so that it ends with ctx, with the store, or after the timeout if ctx has no deadline.
 func (s *Store) call(ctx context.Context, what string, f func(context.Context) error) error {
-	if err := ctx.Err(); err != nil {
+	switch err := ctx.Err(); {
+	case errors.Is(err, context.DeadlineExceeded): // what came before, of the same caller, has used up the time
+		return fmt.Errorf("%s: no time left: %w: %w", what, err, errdefs.ErrUnavailable)
+	case err != nil:
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if s.ctx.Err() != nil {
