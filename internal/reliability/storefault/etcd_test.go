@@ -31,6 +31,7 @@ type fault struct {
 
 // TestEtcdFails makes etcd fail in every way, one after the other, under traffic.
 func TestEtcdFails(t *testing.T) {
+	t.Parallel()
 	for _, v6 := range report.Pick([]bool{false}, []bool{false, true}) {
 		t.Run(fmt.Sprintf("IPv6 underlay %t", v6), func(t *testing.T) { etcdFails(t, v6) })
 	}
