@@ -136,7 +136,7 @@ func burst(r *rand.Rand, m facts, alive []string, frozen map[string]bool) []call
 	var list []call
 	for range attempts {
 		c := choose(r, m, alive)
-		if m.expect(c).class != nil && r.IntN(5) > 0 {
+		if m.expect(c).class != nil && r.IntN(15) > 0 {
 			continue // most calls should do something
 		}
 		reads, writes := m.uses(c)

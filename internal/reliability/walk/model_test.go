@@ -65,6 +65,7 @@ const (
 type outcome struct {
 	class error // nil: it succeeds
 	makes facts // what it changes if it succeeds
+	half  facts // what is true of the same in between, for a call of two commits
 	// mayFind: it may be refused with ErrExists for an address that another endpoint has, which the model does not know.
 	mayFind bool
 }
@@ -108,7 +109,11 @@ func (m facts) expect(c call) outcome {
 		if ep != free && !c.force {
 			return refuse(errdefs.ErrInUse)
 		}
-		return outcome{makes: facts{c.epKey(): ""}}
+		out := outcome{makes: facts{c.epKey(): ""}}
+		if strings.HasPrefix(ep, c.host+"/") {
+			out.half = facts{c.epKey(): free} // "it leaves first", says WithForce
+		}
+		return out
 	case "sandbox.create":
 		if box != "" {
 			return refuse(errdefs.ErrExists)
@@ -155,12 +160,19 @@ func (o outcome) judge(err error) (made bool, wrong error) {
 		return false, fmt.Errorf("succeeded, want %w", o.class)
 	case o.mayFind && errors.Is(err, errdefs.ErrExists):
 		return false, nil
-	case o.class == errEither && (errors.Is(err, errdefs.ErrExists) || errors.Is(err, errdefs.ErrExhausted)):
+	case errors.Is(o.class, errEither) && (errors.Is(err, errdefs.ErrExists) || errors.Is(err, errdefs.ErrExhausted)):
 		return false, nil
 	case o.class == nil || !errors.Is(err, o.class):
-		return false, fmt.Errorf("want %v, got %w", o.class, err)
+		return false, fmt.Errorf("want %s, got %w", class(o.class), err)
 	}
 	return false, nil
+}
+
+func class(err error) string {
+	if err == nil {
+		return "success"
+	}
+	return err.Error()
 }
 
 // endpoints are the keys of a network's endpoints.

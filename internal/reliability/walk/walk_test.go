@@ -68,11 +68,12 @@ type walker struct {
 	rig     *testutil.Rig
 	random  *rand.Rand
 	model   facts
-	doubts  map[string][2]string // by key: what it was before a call of unknown outcome, and what it may be now
-	dead    map[string]bool      // hosts whose controller was killed
-	armed   map[string]bool      // hosts whose controller will be
-	addrs   map[string]string    // of endpoints, by their keys: they never change
+	doubts  map[string][]string // by key: what it was before a call of unknown outcome, and what else it may be now
+	dead    map[string]bool     // hosts whose controller was killed
+	armed   map[string]bool     // hosts whose controller will be
+	addrs   map[string]string   // of endpoints, by their keys: they never change
 	pingers []*testutil.Pinger
+	silence time.Duration // the longest the bystanders have seen
 	figures report.Figures
 	began   time.Time
 }
@@ -81,7 +82,7 @@ func newWalker(t *testing.T) *walker {
 	t.Helper()
 	w := &walker{
 		t: t, rig: testutil.NewHosts(t, hostCount, testutil.HostsOptions{EtcdMembers: 1}), model: facts{},
-		doubts: map[string][2]string{}, dead: map[string]bool{}, armed: map[string]bool{}, addrs: map[string]string{},
+		doubts: map[string][]string{}, dead: map[string]bool{}, armed: map[string]bool{}, addrs: map[string]string{},
 		began: time.Now(),
 	}
 	for _, h := range w.rig.Hosts {
@@ -137,6 +138,7 @@ func (w *walker) burst() int {
 	if len(alive) == 0 {
 		return 0
 	}
+	w.watchBystanders()
 	if victim := one(w.random, alive); w.random.IntN(2) == 0 && !w.armed[victim] {
 		w.arm(w.host(victim))
 	}
@@ -156,6 +158,7 @@ func (w *walker) burst() int {
 		w.judge(c, addrs[i], answers[i])
 	}
 	w.figures.Operations += len(list)
+	w.watchBystanders()
 	return len(list)
 }
 
@@ -209,7 +212,10 @@ func (w *walker) judge(c call, addrs string, err error) {
 	want := w.model.expect(c)
 	if errors.Is(err, errdefs.ErrUnavailable) && w.died(c.host) {
 		for key, after := range want.makes {
-			w.doubts[key] = [2]string{w.model[key], after}
+			w.doubts[key] = []string{w.model[key], after}
+			if half, ok := want.half[key]; ok {
+				w.doubts[key] = append(w.doubts[key], half)
+			}
 		}
 		return
 	}
