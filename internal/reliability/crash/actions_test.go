@@ -2,6 +2,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -133,10 +134,11 @@ func newRuntimeNS(ctx context.Context, _ *world) error {
 }
 
 func removeRuntimeNS(ctx context.Context) error {
-	if _, err := os.Stat("/run/netns/" + runtimeNS); err != nil {
-		return nil // no case has made it
+	_, err := os.Stat("/run/netns/" + runtimeNS)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // most cases make none
 	}
-	return command(ctx, "ip", "netns", "delete", runtimeNS)
+	return errors.Join(err, command(ctx, "ip", "netns", "delete", runtimeNS))
 }
 
 // command runs a program on the host, as an administrator does.

@@ -47,7 +47,7 @@ func handlers() map[string]agent.Handler {
 		"prepare":   handle(w, w.prepare),
 		"run":       handle(w, w.run),
 		"repeat":    handle(w, w.repeat),
-		"settle":    handle(w, func(ctx context.Context, _ none) ([]string, error) { return w.settle(ctx) }),
+		"settle":    handle(w, w.settle),
 		"clean":     handle(w, func(ctx context.Context, _ none) (none, error) { return none{}, w.clean(ctx) }),
 		"inventory": handle(w, func(ctx context.Context, _ none) ([]string, error) { return w.inventory(ctx) }),
 	}

@@ -47,11 +47,11 @@ func (l *lane) try(t *testing.T, op *operation, driver string, aim target) endin
 		took := l.recover(t, h)
 		t.Logf("died %v, repaired after %v", end.at, took.Round(time.Millisecond))
 	} else {
-		l.settle(t, h)
+		l.settle(t, h, look{})
 	}
 	var at joined
 	l.call(t, h, "repeat", task{Operation: op.name, Driver: driver, At: l.at[h]}, &at)
-	l.settle(t, h)
+	l.settle(t, h, look{})
 	if len(at.Reach) > 0 {
 		ns := h.OpenNS(t, at.Key)
 		for _, a := range at.Reach {
@@ -73,7 +73,7 @@ func (l *lane) try(t *testing.T, op *operation, driver string, aim target) endin
 func (l *lane) follow(t *testing.T, driver string) {
 	t.Helper()
 	if l.other != nil && driver == "ovs-vxlan" {
-		l.settle(t, l.other)
+		l.settle(t, l.other, look{})
 	}
 }
 

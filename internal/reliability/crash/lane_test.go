@@ -60,7 +60,7 @@ func newLane(t *testing.T, kind string) *lane {
 	}
 	l.bystanders = newBystanders(t, l)
 	for _, h := range l.rig.Hosts {
-		l.settle(t, h)
+		l.settle(t, h, look{})
 		var list []string
 		l.call(t, h, "inventory", nil, &list)
 		l.base[h] = list
@@ -77,10 +77,10 @@ func (l *lane) call(t *testing.T, h *testutil.Host, method string, params, resul
 }
 
 // settle waits until a host's records and objects agree. What stays different is a leak.
-func (l *lane) settle(t *testing.T, h *testutil.Host) {
+func (l *lane) settle(t *testing.T, h *testutil.Host, by look) {
 	t.Helper()
 	var left []string
-	l.call(t, h, "settle", nil, &left)
+	l.call(t, h, "settle", by, &left)
 	if len(left) > 0 {
 		l.figures.Leaks += len(left)
 		t.Errorf("%s differs from its records:\n%s", h.Name, strings.Join(left, "\n"))
@@ -94,7 +94,7 @@ func (l *lane) recover(t *testing.T, h *testutil.Host) time.Duration {
 	h.Restart(t)
 	start := time.Now()
 	l.call(t, h, "open", l.at[h], nil)
-	l.settle(t, h)
+	l.settle(t, h, look{Check: true})
 	took := time.Since(start)
 	l.figures.WorstRepair = max(l.figures.WorstRepair, took)
 	return took
@@ -104,7 +104,7 @@ func (l *lane) recover(t *testing.T, h *testutil.Host) time.Duration {
 func (l *lane) undo(t *testing.T, h *testutil.Host) {
 	t.Helper()
 	l.call(t, h, "clean", nil, nil)
-	l.settle(t, h)
+	l.settle(t, h, look{})
 	var list []string
 	l.call(t, h, "inventory", nil, &list)
 	if diff := cmp.Diff(l.base[h], list); diff != "" {

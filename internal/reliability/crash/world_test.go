@@ -22,7 +22,7 @@ import (
 
 const (
 	// patience is for a machine that does much else; what is waited for takes well under a second.
-	patience = time.Minute
+	patience = 30 * time.Second
 
 	// bystander begins the names of what no operation touches.
 	bystander = "still"
@@ -104,9 +104,14 @@ func (w *world) audit(ctx context.Context) ([]string, error) {
 	return list, err
 }
 
+// look says who is to look for differences.
+type look struct {
+	Check bool `json:"check,omitempty"` // the controller too, before the audit
+}
+
 // differences is what the controller finds wrong, or else the audit.
-func (w *world) differences(ctx context.Context) ([]string, error) {
-	if w.ctrl == nil {
+func (w *world) differences(ctx context.Context, by look) ([]string, error) {
+	if !by.Check {
 		return w.audit(ctx)
 	}
 	drift, err := w.ctrl.Check(ctx)
@@ -124,11 +129,11 @@ func (w *world) differences(ctx context.Context) ([]string, error) {
 }
 
 // settle waits until there are no differences, and returns those that stay.
-func (w *world) settle(ctx context.Context) ([]string, error) {
+func (w *world) settle(ctx context.Context, by look) ([]string, error) {
 	var found []string
 	var failure error
 	err := testutil.Wait(ctx, patience, func() error {
-		if found, failure = w.differences(ctx); failure != nil {
+		if found, failure = w.differences(ctx, by); failure != nil {
 			return failure
 		}
 		if len(found) > 0 {
