@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -122,16 +123,16 @@ func receiveAround(socket *os.File, buf []byte) ([]int, error) {
 	if !around {
 		return nil, nil
 	}
-	messages, err := syscall.ParseNetlinkMessage(buf[:n])
-	if err != nil {
-		return []int{number}, nil // something happened; what it was must be looked at
+	if !tellsOfDamage(buf[:n]) {
+		return nil, nil
 	}
-	for _, m := range messages {
-		if damage(m) {
-			return []int{number}, nil
-		}
-	}
-	return nil, nil
+	return []int{number}, nil
+}
+
+// tellsOfDamage reports whether a datagram does, which one that cannot be read may.
+func tellsOfDamage(datagram []byte) bool {
+	messages, err := syscall.ParseNetlinkMessage(datagram)
+	return err != nil || slices.ContainsFunc(messages, damage)
 }
 
 // namespaceOf reads the number that the kernel adds to what comes from another namespace than the socket's.

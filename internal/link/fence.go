@@ -14,8 +14,8 @@ import (
 	"github.com/libcnm/libcnm/internal/step"
 )
 
-// Fences keep what comes in by one interface from being routed to what lies behind another. They stand beside the
-// firewall, in the routing, where flushing rules does not reach them. A Fence is one of three things:
+// Fence is a part of what keeps packets that come in by one interface from being routed to what lies behind another. It
+// stands beside the firewall, in the routing, where flushing rules does not reach it. There are three kinds:
 //
 //	{Dev, Dst}        what comes in by Dev may go to Dst, which is its own
 //	{"", Dst}         nothing may go to Dst ...

@@ -2,6 +2,7 @@ package hostfault
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func TestOverlay(t *testing.T) {
 	t.Parallel()
 	w := newOverlayWorld(t)
 	ovs, red1 := w.host.OVS, []route{between(w.red1, w.red2), between(w.red1, w.red3)}
-	others := append(w.overlay()[1:], w.den())
+	others := slices.Concat(w.overlay()[1:], []route{w.den()})
 	all, egress := append(w.overlay(), w.out(w.red1)), []route{w.out(w.red1)}
 	for _, f := range []fault{
 		{name: "bridge deleted", do: func(t *testing.T) { ovs.Vsctl(t, "del-br", "cnm-int") }, hurt: all, calm: []route{w.den()}},
@@ -131,12 +132,15 @@ func TestOverlay(t *testing.T) {
 		},
 		{
 			name: "underlay addresses removed", do: func(t *testing.T) { w.loseAddresses(t); lasts(t, 3*time.Second) },
-			end:  w.giveAddresses,
-			hurt: []route{between(w.red2, w.red3), w.out(w.red1)}, calm: []route{between(w.red1, w.red2), w.den()}, lasting: 3 * time.Second,
+			end: w.giveAddresses,
+			// Not egress: what begins meanwhile is masqueraded under another address of the host's, and the kernel keeps to
+			// that for as long as it goes on. What begins afterwards is asked for below.
+			hurt: []route{between(w.red2, w.red3)}, calm: []route{between(w.red1, w.red2), w.den()}, lasting: 3 * time.Second,
 		},
 	} {
 		w.try(t, f)
 	}
+	works(t, w.out(w.red1))
 	w.sealed(t)
 }
 

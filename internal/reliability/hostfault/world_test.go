@@ -17,6 +17,7 @@ import (
 	"github.com/libcnm/libcnm/drivers/ovsvxlan"
 	"github.com/libcnm/libcnm/internal/nodeagent"
 	"github.com/libcnm/libcnm/internal/testutil"
+	engine "github.com/libcnm/libcnm/ovsvxlan"
 )
 
 // settle is how long a world may take until it works for the first time.
@@ -120,10 +121,11 @@ var inside = []netip.Prefix{
 	ovsvxlan.DefaultTransit4, ovsvxlan.DefaultTransit6,
 }
 
-// strange reports an address of another network.
+// strange reports an address of another network. The host's own, by which a gateway tells that it cannot deliver, is none.
 func (b *box) strange(a netip.Addr) bool {
 	within := func(p netip.Prefix) bool { return p.Contains(a) }
-	return slices.ContainsFunc(inside, within) && !slices.ContainsFunc(b.subnets, within)
+	host := a == engine.HostAddr(ovsvxlan.DefaultTransit4) || a == engine.HostAddr(ovsvxlan.DefaultTransit6)
+	return !host && slices.ContainsFunc(inside, within) && !slices.ContainsFunc(b.subnets, within)
 }
 
 // route is traffic between two places, in both families.
