@@ -168,6 +168,9 @@ func (w *walker) settle() {
 	if !w.t.Failed() {
 		w.reach()
 	}
+	for _, p := range w.pingers { // more unanswered than at the settling before: lost in between, or on its way
+		w.t.Logf("%6.2f bystanders: %s", time.Since(w.began).Seconds(), p.Stats())
+	}
 }
 
 // audit waits until a host has nothing but what the stores say, and counts what stays wrong.
