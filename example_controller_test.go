@@ -275,6 +275,42 @@ func ExampleNetworkController_Close() {
 	// Output: container1 [10.20.0.2/24 fd20::2/64]
 }
 
+// A damaged local store is refused, and made anew by the one start that is told to.
+func ExampleWithRebuild() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	opts := []libcnm.Option{libcnm.WithDataDir(filepath.Join(dir, "data")), libcnm.WithRunDir(filepath.Join(dir, "run"))}
+	ctrl, err := libcnm.New(ctx, opts...)
+	if err != nil {
+		panic(err)
+	}
+	joinWeb(ctx, ctrl, newWeb(ctx, ctrl), "container1")
+	if err := ctrl.Close(); err != nil {
+		panic(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "data", "libcnm.db"), 5000); err != nil {
+		panic(err)
+	}
+
+	_, err = libcnm.New(ctx, opts...)
+	fmt.Println("refused:", errors.Is(err, libcnm.ErrUnavailable))
+	quiet := libcnm.WithLogger(slog.New(slog.DiscardHandler)) // it says what was done
+	ctrl, err = libcnm.New(ctx, append(opts, libcnm.WithRebuild(), quiet)...)
+	if err != nil {
+		panic(err)
+	}
+	defer end(ctrl, dir)
+	for _, sb := range ctrl.Sandboxes() {
+		fmt.Println(sb.ContainerID(), sb.Endpoints()[0].Info().Addresses)
+	}
+	// Output:
+	// refused: true
+	// container1 [10.20.0.2/24 fd20::2/64]
+}
+
 // A node that never comes back: once its lease has ended, what was joined there can be freed in one call.
 func ExampleNetworkController_Release() {
 	ctx, ctrl, end := begin()
