@@ -343,6 +343,7 @@ func TestRuntimeEndsFirst(t *testing.T) {
 	f := newFixture(t, "node1")
 	c := f.open(t)
 	n := bridgeNetwork(t, c, "web")
+	must(t, c.Reconcile(ctx)) // removes what tests before have left of bridges
 	home := testutil.HomeNS(t)
 	start := func(name string) *libcnm.Sandbox {
 		t.Helper()
