@@ -105,6 +105,7 @@ func (a *audit) run(ctx context.Context) (err error) {
 		a.auditSandboxes(plan),
 		a.auditDirs(),
 		a.auditRoutes(a.links, "the host", plan.routes),
+		a.auditFences(handle, plan),
 		a.auditForwarding(),
 		a.auditRules(ctx, plan),
 		a.auditSwitch(ctx, plan),
