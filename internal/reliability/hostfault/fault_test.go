@@ -136,7 +136,7 @@ func (w *world) repaired(t *testing.T, begin time.Time, hurt []*pings) (all, tra
 func (w *world) unbroken(t *testing.T, most time.Duration) (worst time.Duration) {
 	t.Helper()
 	for _, s := range w.streams {
-		stall, err := s.settle(t.Context())
+		stall, err := s.Settle(t.Context(), patience)
 		worst = max(worst, stall)
 		if err != nil || stall > most {
 			t.Errorf("stream between bystanders: stall %v, want at most %v; %v", stall, most, err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -128,104 +126,10 @@ func (g *guard) crossed() (tried, through int) {
 	return tried, through
 }
 
-// stream is one TCP connection over which something is sent and comes back every few milliseconds.
-type stream struct {
-	conn net.Conn
-	done sync.WaitGroup
-
-	mu      sync.Mutex // guards the following
-	last    time.Time  // when something came back
-	longest time.Duration
-	ended   bool
-	err     error
-}
-
 // stream opens a connection in each family that lasts until the test ends.
 func (w *world) stream(t *testing.T, from, to *box) {
 	t.Helper()
 	for _, addr := range to.addrs {
-		w.streams = append(w.streams, startStream(t, from, to, addr))
+		w.streams = append(w.streams, testutil.StartStream(t, from.ns, to.ns, addr, streamEvery))
 	}
-}
-
-func startStream(t *testing.T, from, to *box, addr netip.Addr) *stream {
-	t.Helper()
-	server := testutil.StartEcho(t, to.ns, netip.AddrPortFrom(addr, 0))
-	conn, err := from.ns.Dial(t.Context(), server)
-	must(t, err)
-	s := &stream{conn: conn, last: time.Now()}
-	ctx, cancel := context.WithCancel(t.Context())
-	s.done.Go(func() { s.write(ctx) })
-	s.done.Go(s.read)
-	t.Cleanup(func() {
-		cancel()
-		s.mu.Lock()
-		s.ended = true
-		s.mu.Unlock()
-		if err := conn.Close(); err != nil {
-			t.Errorf("close stream: %v", err)
-		}
-		s.done.Wait()
-	})
-	return s
-}
-
-func (s *stream) write(ctx context.Context) {
-	tick := time.NewTicker(streamEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if _, err := s.conn.Write(make([]byte, 64)); err != nil {
-			s.fail(err)
-			return
-		}
-	}
-}
-
-func (s *stream) read() {
-	buf := make([]byte, 1<<12)
-	for {
-		n, err := s.conn.Read(buf)
-		if n == 0 && err == nil {
-			err = io.ErrNoProgress
-		}
-		if err != nil {
-			s.fail(err)
-			return
-		}
-		s.mu.Lock()
-		s.longest, s.last = max(s.longest, time.Since(s.last)), time.Now()
-		s.mu.Unlock()
-	}
-}
-
-func (s *stream) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil && !s.ended {
-		s.err = err
-	}
-}
-
-// settle waits until something comes back, and returns the longest time in which nothing did since it was called last,
-// and why the connection broke.
-func (s *stream) settle(ctx context.Context) (time.Duration, error) {
-	start := time.Now()
-	err := testutil.Wait(ctx, patience, func() error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.err == nil && s.last.Before(start) {
-			return errors.New("nothing comes back")
-		}
-		return nil
-	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	longest := max(s.longest, time.Since(s.last))
-	s.longest = 0
-	return longest, errors.Join(err, s.err)
 }

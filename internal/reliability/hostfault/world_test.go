@@ -27,7 +27,7 @@ const settle = 20 * time.Second
 type world struct {
 	*testutil.Rig
 	guards  []*guard
-	streams []*stream
+	streams []*testutil.Stream
 }
 
 func newWorld(t *testing.T, hosts int, opts testutil.HostsOptions) *world {

@@ -1,12 +1,7 @@
 package storefault
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -33,7 +28,7 @@ type traffic struct {
 	pings   []string // of pingers: from whom to whom
 	pingers []*testutil.Pinger
 	routes  []string // of streams
-	streams []*stream
+	streams []*testutil.Stream
 }
 
 // traffic starts pings and streams between the pair in each home, the pair of each host in blue and, with across, each host
@@ -77,7 +72,7 @@ func (tr *traffic) stream(t *testing.T, from, to *box) {
 	t.Helper()
 	for _, addr := range to.addrs {
 		tr.routes = append(tr.routes, fmt.Sprintf("%s to %s (%s)", from.name, to.name, addr))
-		tr.streams = append(tr.streams, startStream(t, from, to, addr))
+		tr.streams = append(tr.streams, testutil.StartStream(t, from.ns, to.ns, addr, streamEvery))
 	}
 }
 
@@ -107,7 +102,7 @@ func (tr *traffic) stop(t *testing.T) {
 		tr.w.sum.WorstStall = max(tr.w.sum.WorstStall, s.Longest)
 	}
 	for i, s := range tr.streams {
-		longest, err := s.stop()
+		longest, err := s.Stop()
 		if err != nil || longest > stall {
 			t.Errorf("%s: the TCP stream stood still for %v, %v", tr.routes[i], longest, err)
 		}
@@ -123,92 +118,4 @@ func (tr *traffic) answered() error {
 		}
 	}
 	return nil
-}
-
-// stream is a TCP connection on which something is sent and comes back every few milliseconds.
-type stream struct {
-	conn   net.Conn
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-
-	mu      sync.Mutex // guards the following
-	last    time.Time  // when something came back
-	longest time.Duration
-	err     error
-}
-
-func startStream(t *testing.T, from, to *box, addr netip.Addr) *stream {
-	t.Helper()
-	conn, err := from.ns.Dial(t.Context(), testutil.StartEcho(t, to.ns, netip.AddrPortFrom(addr, 0)))
-	must(t, err)
-	s := &stream{conn: conn, last: time.Now()}
-	ctx, cancel := context.WithCancel(t.Context())
-	s.cancel = cancel
-	s.done.Go(func() { s.write(ctx) })
-	s.done.Go(func() { s.read(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		s.done.Wait()
-		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.Errorf("close stream: %v", err)
-		}
-	})
-	return s
-}
-
-func (s *stream) write(ctx context.Context) {
-	tick := time.NewTicker(streamEvery)
-	defer tick.Stop()
-	// The echo of what is on its way still comes back before the reader sees the end.
-	defer func() { s.note(s.conn.(*net.TCPConn).CloseWrite()) }()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if _, err := s.conn.Write(make([]byte, 32)); err != nil {
-			s.note(err)
-			return
-		}
-	}
-}
-
-func (s *stream) read(ctx context.Context) {
-	buf := make([]byte, 1<<12)
-	for {
-		_, err := s.conn.Read(buf)
-		if errors.Is(err, io.EOF) && ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			s.note(err)
-			return
-		}
-		s.mu.Lock()
-		s.longest, s.last = max(s.longest, time.Since(s.last)), time.Now()
-		s.mu.Unlock()
-	}
-}
-
-// note keeps the first error.
-func (s *stream) note(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = err
-	}
-}
-
-// stop ends the stream and returns its longest silence and why it broke.
-func (s *stream) stop() (time.Duration, error) {
-	s.mu.Lock()
-	s.longest = max(s.longest, time.Since(s.last))
-	s.mu.Unlock()
-	s.cancel()
-	err := s.conn.SetReadDeadline(time.Now().Add(stall)) // a connection that is dead says nothing
-	s.done.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.longest, errors.Join(err, s.err)
 }

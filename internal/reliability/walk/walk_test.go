@@ -72,9 +72,9 @@ type walker struct {
 	dead    map[string]bool     // hosts whose controller was killed
 	armed   map[string]bool     // hosts whose controller will be
 	addrs   map[string]string   // of endpoints, by their keys: they never change
-	pingers []*testutil.Pinger // of bystanders within a host
-	across  []*testutil.Pinger // of those on two hosts
-	silence time.Duration // the longest the bystanders have seen
+	pingers []*testutil.Pinger  // of bystanders within a host
+	across  []*testutil.Pinger  // of those on two hosts
+	silence time.Duration       // the longest the bystanders have seen
 	figures report.Figures
 	began   time.Time
 }
