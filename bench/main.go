@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type config struct {
 	out   string
 	reps  int
 	grow  int
+	nodes []int
 	parts []string
 	kinds []string
 
@@ -37,9 +39,10 @@ const (
 	partGrowth    = "growth"
 	partRestart   = "restart"
 	partOverlay   = "overlay"
+	partScale     = "scale"
 )
 
-var parts = []string{partLifecycle, partForks, partGrowth, partRestart, partOverlay}
+var parts = []string{partLifecycle, partForks, partGrowth, partRestart, partOverlay, partScale}
 
 func main() {
 	log.SetFlags(0)
@@ -59,6 +62,7 @@ func (c *config) parse(args []string) error {
 	flags.StringVar(&c.out, "out", "build/bench", "`directory` for results.json and latency.svg")
 	flags.IntVar(&c.reps, "reps", 7, "how often each contender has its turn")
 	flags.IntVar(&c.grow, "grow", 1000, "up to how many live endpoints latency is measured")
+	numbers(flags, &c.nodes, "nodes", []int{100, 300, 1000})
 	list(flags, &c.parts, "parts", parts)
 	list(flags, &c.kinds, "contenders", kinds)
 
@@ -88,6 +92,22 @@ func list(flags *flag.FlagSet, to *[]string, name string, all []string) {
 			if !slices.Contains(all, item) {
 				return fmt.Errorf("%q is not one of %q", item, all)
 			}
+		}
+		return nil
+	})
+}
+
+// numbers is a flag with the sizes of the clusters that are simulated.
+func numbers(flags *flag.FlagSet, to *[]int, name string, usual []int) {
+	*to = usual
+	flags.Func(name, fmt.Sprintf("how many nodes the simulated clusters have, separated by commas (default %v)", usual), func(s string) error {
+		*to = nil
+		for item := range strings.SplitSeq(s, ",") {
+			n, err := strconv.Atoi(item)
+			if err != nil || n < 2 || n > maxNodes {
+				return fmt.Errorf("%q is not a number of nodes from 2 to %d", item, maxNodes)
+			}
+			*to = append(*to, n)
 		}
 		return nil
 	})
@@ -142,6 +162,8 @@ func (c *config) measure(t testutil.TB) *results {
 			r.Restart = measureRestart(t, *c)
 		case partOverlay:
 			r.Overlay = measureOverlay(t, *c)
+		case partScale:
+			r.Scale = measureScale(t, *c)
 		}
 	}
 	if slices.Contains(c.parts, partForks) {

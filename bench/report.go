@@ -18,6 +18,7 @@ type results struct {
 	Growth    []curve     `json:"growth,omitempty"`
 	Restart   *restart    `json:"restart,omitempty"`
 	Overlay   *overlay    `json:"overlay,omitempty"`
+	Scale     []scale     `json:"scale,omitempty"`
 	Targets   []target    `json:"targets"`
 }
 
@@ -50,6 +51,7 @@ func (r *results) print(to io.Writer) error {
 	r.printGrowth(p)
 	r.printRestart(p)
 	r.printOverlay(p)
+	r.printScale(p)
 	p("\ntarget\twant\thave\t\t\n")
 	for _, t := range r.Targets {
 		verdict := "PASS"

@@ -33,6 +33,7 @@ func (r *results) judge() {
 	}
 	r.judgeRestart()
 	r.judgeOverlay()
+	r.judgeScale()
 }
 
 func (r *results) add(t target) { r.Targets = append(r.Targets, t) }
