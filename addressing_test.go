@@ -48,6 +48,8 @@ func TestSubnetKinds(t *testing.T) {
 				return
 			}
 			wantErr(t, err, libcnm.ErrExhausted, tc.subnet, fmt.Sprint(len(tc.want)))
+			_, err = n.CreateEndpoint(ctx, "ep0") // repeated, because its answer was lost
+			wantErr(t, err, libcnm.ErrExists)
 		})
 	}
 }

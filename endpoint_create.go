@@ -1,6 +1,7 @@
 package libcnm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,8 @@ func (n *Network) recordEndpoint(ctx context.Context, name string, cfg *endpoint
 		if full := (*ipam.ExhaustedError)(nil); errors.As(err, &full) {
 			if full.Held == 0 {
 				if err := alloc.confirmExhausted(ctx, n, cfg.addrs); err != nil {
-					return nil, err
+					// Who repeats the call that got the last address is told that it had succeeded.
+					return nil, cmp.Or(n.refuseName(ctx, name), err)
 				}
 			}
 			// Other calls are trying or have freed the last addresses.
@@ -163,10 +165,7 @@ func (n *Network) explainEndpointConflict(ctx context.Context, alloc *allocator,
 	} else if err != nil {
 		return err
 	}
-	switch _, err := st.Get(ctx, keyEndpointName(n.rec.ID, name)); {
-	case err == nil:
-		return fmt.Errorf("an endpoint of that name in network %s: %w", n.rec.Name, ErrExists)
-	case !errors.Is(err, ErrNotFound):
+	if err := n.refuseName(ctx, name); err != nil {
 		return err
 	}
 	if !cfg.mac.IsZero() {
@@ -186,6 +185,17 @@ func (n *Network) explainEndpointConflict(ctx context.Context, alloc *allocator,
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// refuseName refuses the name of an endpoint that is there.
+func (n *Network) refuseName(ctx context.Context, name string) error {
+	switch _, err := n.store().Get(ctx, keyEndpointName(n.rec.ID, name)); {
+	case err == nil:
+		return fmt.Errorf("an endpoint of that name in network %s: %w", n.rec.Name, ErrExists)
+	case !errors.Is(err, ErrNotFound):
+		return err
 	}
 	return nil
 }
