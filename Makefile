@@ -59,8 +59,8 @@ FORCE:
 bench: deps $(BENCH)/bench ## measure against libnetwork, CNI and the kernel's floor
 	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts lifecycle,forks,growth -out $(BENCH)
 
-bench-scale: deps $(BENCH)/bench ## measure a restart with 1,000 endpoints, and the overlay
-	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts restart,overlay -out $(BENCH)/scale
+bench-scale: deps $(BENCH)/bench ## measure a restart with 1,000 endpoints, the overlay, and clusters of up to 1,000 nodes
+	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts restart,overlay,scale -out $(BENCH)/scale
 
 bench-code: deps ## run the Go benchmarks COUNT times, for benchstat
 	go test -run '^$$' -bench . -benchmem -count=$(COUNT) ./...

@@ -19,6 +19,7 @@ import (
 const (
 	simWidth = 16 // how many nodes do something at once when all of them do
 	simWait  = time.Minute
+	fillTTL  = time.Hour
 )
 
 // simCluster is a number of nodes in this process, and an etcd in one of its own.
@@ -99,48 +100,38 @@ func (c *simCluster) each(ctx context.Context, do func(context.Context, *simNode
 	return took, group.Wait()
 }
 
-// networks makes all networks, on one node: the others find them in the store.
-func (c *simCluster) networks(ctx context.Context) error {
+// fill makes all networks and all endpoints of all nodes. Of these only a few run at a time, as otherwise the machine
+// would be busy for minutes with telling nodes of each other's endpoints, one by one; when they start again they find all.
+func (c *simCluster) fill(ctx context.Context) error {
+	// What is not running for a while must not be given up for it.
+	patience := libcnm.WithNodeTTL(fillTTL)
+	first := c.nodes[0]
+	if _, err := first.open(ctx, patience); err != nil {
+		return err
+	}
+	if err := errors.Join(c.networks(ctx, first), first.close()); err != nil {
+		return err
+	}
+	_, err := c.each(ctx, func(ctx context.Context, n *simNode) (time.Duration, error) {
+		took, err := n.open(ctx, patience)
+		if err != nil {
+			return 0, err
+		}
+		return took, errors.Join(n.fill(ctx), n.close())
+	})
+	return err
+}
+
+func (c *simCluster) networks(ctx context.Context, by *simNode) error {
 	for i := range c.layout.nodes {
 		subnets := scaleSubnets(i)
-		n, err := c.nodes[0].ctrl.NewNetwork(ctx, simInfo.Name, scaleNetworkName(i),
-			libcnm.WithSubnet(subnets[0]), libcnm.WithSubnet(subnets[1]))
+		n, err := by.ctrl.NewNetwork(ctx, simInfo.Name, scaleNetworkName(i), libcnm.WithSubnet(subnets[0]), libcnm.WithSubnet(subnets[1]))
 		if err != nil {
 			return err
 		}
 		c.mu.Lock()
 		c.ids[drivers.NetworkID(n.ID())] = i
 		c.mu.Unlock()
-	}
-	return nil
-}
-
-// fill brings up all endpoints of all nodes, and returns when everybody knows of them.
-func (c *simCluster) fill(ctx context.Context) error {
-	arriving := make([][]*wave, len(c.nodes))
-	_, err := c.each(ctx, func(ctx context.Context, n *simNode) (time.Duration, error) {
-		for _, network := range c.layout.networks[n.number] {
-			for i := range scalePerNetwork {
-				w, err := n.up(ctx, network, fmt.Sprintf("c%d-%d-%d", n.number, network, i))
-				if err != nil {
-					return 0, err
-				}
-				arriving[n.number] = append(arriving[n.number], w)
-			}
-		}
-		return 0, nil
-	})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, simWait)
-	defer cancel()
-	for _, list := range arriving {
-		for _, w := range list {
-			if _, err := c.waves.wait(ctx, w); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -46,17 +46,17 @@ func (n *simNode) member(id drivers.NetworkID) bool {
 }
 
 // open starts the controller, which for one with a past is its restart, and returns how long that took.
-func (n *simNode) open(ctx context.Context) (time.Duration, error) {
+func (n *simNode) open(ctx context.Context, more ...libcnm.Option) (time.Duration, error) {
 	dir := filepath.Join(n.cluster.dir, scaleNodeName(n.number))
 	start := time.Now()
-	ctrl, err := libcnm.New(ctx,
+	ctrl, err := libcnm.New(ctx, append([]libcnm.Option{
 		libcnm.WithNode(scaleNodeName(n.number), scaleUnderlay(n.number)),
 		libcnm.WithDataDir(filepath.Join(dir, "data")), libcnm.WithRunDir(filepath.Join(dir, "run")),
 		// On a host of its own, a node's look at it from time to time would take none of the others' CPU.
 		libcnm.WithCheckInterval(time.Hour),
 		libcnm.WithDriver(simDriver{drivertest.NewFake(drivertest.FakeConfig{Info: simInfo, Host: n.host}), n}),
 		libcnm.WithEtcd(clientv3.Config{Endpoints: n.cluster.etcd.Endpoints(), DialOptions: n.traffic.options()}),
-	)
+	}, more...)...)
 	if err != nil {
 		return 0, err
 	}
@@ -81,22 +81,47 @@ func (n *simNode) restart(ctx context.Context) (time.Duration, error) {
 	return n.open(ctx)
 }
 
-// up brings up a container with one endpoint, and returns how the news of it gets around.
+// fill brings up the node's containers. Nobody follows how the news of them gets around.
+func (n *simNode) fill(ctx context.Context) error {
+	for _, network := range n.cluster.layout.networks[n.number] {
+		in, err := n.ctrl.NetworkByName(ctx, scaleNetworkName(network))
+		if err != nil {
+			return err
+		}
+		for i := range scalePerNetwork {
+			ep, sb, err := n.create(ctx, in, fmt.Sprintf("c%d-%d-%d", n.number, network, i))
+			if err != nil {
+				return err
+			}
+			if err := ep.Join(ctx, sb); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// up brings up one more container, and returns how the news of it gets around.
 func (n *simNode) up(ctx context.Context, network int, name string) (*wave, error) {
 	in, err := n.ctrl.NetworkByName(ctx, scaleNetworkName(network))
 	if err != nil {
 		return nil, err
 	}
-	sb, err := n.ctrl.NewSandbox(ctx, name, libcnm.WithHostNetwork())
-	if err != nil {
-		return nil, err
-	}
-	ep, err := in.CreateEndpoint(ctx, name)
+	ep, sb, err := n.create(ctx, in, name)
 	if err != nil {
 		return nil, err
 	}
 	w := n.cluster.waves.begin(drivers.EndpointID(ep.ID()), n.number, n.cluster.layout.nodes[network])
 	return w, ep.Join(ctx, sb)
+}
+
+func (n *simNode) create(ctx context.Context, in *libcnm.Network, name string) (*libcnm.Endpoint, *libcnm.Sandbox, error) {
+	sb, err := n.ctrl.NewSandbox(ctx, name, libcnm.WithHostNetwork())
+	if err != nil {
+		return nil, nil, err
+	}
+	ep, err := in.CreateEndpoint(ctx, name)
+	return ep, sb, err
 }
 
 func (n *simNode) down(ctx context.Context, name string) error {
