@@ -280,7 +280,8 @@ func newBattlefield(t *testing.T) *battlefield {
 			want = append(want, addr(a))
 		}
 		m := newMember(t, h, network, name, want...)
-		must(t, reach(ctx, m.ns, f.rig.Outside4)) // which finds the gateway's MAC
+		// This finds the gateway's MAC. Links have just been made, and the switch loses what it has at such moments.
+		testutil.Eventually(t, settle, func() error { return reach(ctx, m.ns, f.rig.Outside4) })
 		p := newPlace(t, name, m.ns, "eth0", m.addrs...)
 		neighbors, err := m.ns.Netlink().NeighList(p.index, syscall.AF_INET)
 		must(t, err)
