@@ -75,13 +75,15 @@ func TestWaveEndsWithTheLastNode(t *testing.T) {
 		}
 	}
 	w.told(2, news("a", "b"))
-	if _, err := w.wait(t.Context(), a); err != nil {
+	soon, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := w.wait(soon, a); err != nil {
 		t.Errorf("a has reached everybody: %v", err)
 	}
 	if _, err := w.wait(ended, b); err == nil {
 		t.Error("b has not reached its last node, and is done")
 	}
-	if _, err := w.wait(t.Context(), w.begin("c", 0, []int{0})); err != nil {
+	if _, err := w.wait(soon, w.begin("c", 0, []int{0})); err != nil {
 		t.Errorf("c concerns nobody: %v", err)
 	}
 }
