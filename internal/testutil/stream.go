@@ -126,10 +126,10 @@ func (s *Stream) Stop() (time.Duration, error) {
 	return s.longest, s.err
 }
 
-// end stops sending and waits until the deadline for what is on its way.
+// end stops sending and waits until the deadline for what is on its way, also to be sent: a dead connection takes nothing.
 func (s *Stream) end(deadline time.Time) {
 	s.cancel()
-	if err := s.conn.SetReadDeadline(deadline); err != nil {
+	if err := s.conn.SetDeadline(deadline); err != nil {
 		s.note(err)
 	}
 	s.done.Wait()

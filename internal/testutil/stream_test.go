@@ -1,6 +1,7 @@
 package testutil_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -43,4 +44,20 @@ func TestStreamStalls(t *testing.T) {
 	if _, err := s.Stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// A connection whose other end is gone without a word takes nothing any more once the kernel's buffer is full, and a test
+// ends all the same.
+func TestStreamEndsOnDeadLink(t *testing.T) {
+	testutil.NoLeaks(t)
+	a, b := pair(t)
+	a.Sysctl(t, "net/ipv4/tcp_wmem", "4096 4096 4096")
+	s := testutil.StartStream(t, a, b, b4.Addr(), 20*time.Microsecond)
+	b.LinkDown(t, "eth0")
+	testutil.Eventually(t, 20*time.Second, func() error {
+		if longest, err := s.Settle(t.Context(), time.Second); err == nil {
+			return fmt.Errorf("something comes back, after %v", longest)
+		}
+		return nil
+	})
 }
