@@ -28,7 +28,7 @@ func newBare(t *testing.T) *bare {
 	}
 	b.from.AddAddr(t, "eth0", netip.MustParsePrefix("198.18.0.1/24"))
 	other.AddAddr(t, "eth0", netip.PrefixFrom(b.to, 24))
-	works(t, route{"the bare switch", b.from, []netip.Addr{b.to}})
+	works(t, route{name: "the bare switch", from: b.from, to: []netip.Addr{b.to}})
 	return b
 }
 

@@ -27,9 +27,16 @@ func (s *squatter) squat(h *testutil.Host, ours func(*testing.T) netlink.Link) f
 		must(t, handle.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
 		foreign, err := handle.LinkByName("foreign")
 		must(t, err)
-		l := ours(t)
-		name := l.Attrs().Name
-		must(t, errors.Join(handle.LinkDel(l), handle.LinkSetName(foreign, name)))
+		name := ours(t).Attrs().Name
+		testutil.Eventually(t, settle, func() error { // the controller may be faster with a new one
+			l, err := handle.LinkByName(name)
+			if missing := (netlink.LinkNotFoundError{}); err == nil {
+				err = handle.LinkDel(l)
+			} else if errors.As(err, &missing) {
+				err = nil
+			}
+			return errors.Join(err, handle.LinkSetName(foreign, name))
+		})
 		s.host, s.link = h, foreign
 		for range 2 {
 			if err := h.Call(t.Context(), "reconcile", nil, nil); !errors.Is(err, libcnm.ErrConflict) {

@@ -130,16 +130,19 @@ func (b *box) strange(a netip.Addr) bool {
 
 // route is traffic between two places, in both families.
 type route struct {
-	name string
-	from *testutil.NS
-	to   []netip.Addr
+	name   string
+	from   *testutil.NS
+	to     []netip.Addr
+	tunnel bool // it goes from host to host
 }
 
-func between(a, b *box) route { return route{a.name + " to " + b.name, a.ns, b.addrs} }
+func between(a, b *box) route {
+	return route{a.name + " to " + b.name, a.ns, b.addrs, a.host != b.host}
+}
 
 // out is the way from a sandbox into the world.
 func (w *world) out(b *box) route {
-	return route{b.name + " to the world", b.ns, []netip.Addr{w.Outside4, w.Outside6}}
+	return route{name: b.name + " to the world", from: b.ns, to: []netip.Addr{w.Outside4, w.Outside6}}
 }
 
 // works waits until all routes do.
