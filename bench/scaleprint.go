@@ -20,7 +20,7 @@ func (r *results) printScale(p printer) {
 		e := s.Churn.Etcd
 		p("%d nodes\t%.0f\t%.0f\t%.0f\t%.2f\t%d\t%d\t%.1f\t%.0f\t\n", s.Nodes, e.Requests, e.Sent, e.Events, e.CPU, e.Watchers, e.Streams, mib(e.DB), mib(e.Memory))
 	}
-	p("\nnodes, 16 at a time\tall, s\tone p50, ms\tp99\tetcd requests/node\tlists/node\tdriver calls/node\tetcd requests/s\tetcd CPUs\t\n")
+	p("\nnodes, %d at a time\tall, s\tone p50, ms\tp99\tetcd requests/node\tlists/node\tdriver calls/node\tetcd requests/s\tetcd CPUs\t\n", simWidth)
 	for _, s := range r.Scale {
 		for _, l := range []struct {
 			name string
