@@ -359,12 +359,8 @@ func ExampleNetworkController_Stats() {
 	}
 	stats := ctrl.Stats()
 	fmt.Println("repaired:", stats.Repairs > 0, "failures:", stats.Failures, "unusable drivers:", len(stats.Unusable))
-	for kind, n := range stats.ByObject {
-		if kind == "bridge link" {
-			fmt.Println(kind, n > 0)
-		}
-	}
+	fmt.Println("by kind of object and by cause:", len(stats.ByObject) > 0, len(stats.ByCause) > 0)
 	// Output:
 	// repaired: true failures: 0 unusable drivers: 0
-	// bridge link true
+	// by kind of object and by cause: true true
 }
