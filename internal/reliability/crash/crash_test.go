@@ -15,7 +15,7 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 0, "of the sample; 0: another each time")
-	share = flag.Int("deaths", 2, "deaths of each kind of operation in the sample")
+	share = flag.Int("deaths", 1, "deaths of each kind of operation in the sample")
 )
 
 // rare is how many more runs wait for a moment that not every run of an operation has. One that is in none of them is of a

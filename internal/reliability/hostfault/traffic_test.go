@@ -84,7 +84,8 @@ type guard struct {
 func (w *world) forbid(t *testing.T, from, to *box) {
 	t.Helper()
 	g := &guard{name: from.name + " to " + to.name}
-	g.capture = testutil.StartCapture(t, to.ns, "eth0", func(f testutil.Frame) bool { return to.strange(f.IPSrc) })
+	target := *to // as it is now: it may join again meanwhile
+	g.capture = testutil.StartCapture(t, to.ns, "eth0", func(f testutil.Frame) bool { return target.strange(f.IPSrc) })
 	for _, addr := range to.addrs {
 		g.pingers = append(g.pingers, testutil.StartPinger(t, from.ns, addr, probeEvery))
 	}
