@@ -194,20 +194,27 @@ func (s *Switch) indexDevice(name string) error {
 	if name == "" {
 		return nil
 	}
-	index := deviceIndex(name)
+	indexes, err := deviceIndexes()
+	if err != nil {
+		return err
+	}
 	return s.change(func(*desired) error {
-		s.indexes[name] = index
+		s.indexes[name] = indexes[name]
 		return nil
 	})
 }
 
-// deviceIndex is the index of the device that now bears the name; 0: there is none.
-func deviceIndex(name string) int {
-	d, err := net.InterfaceByName(name)
+// deviceIndexes are those of the devices that there are now, by name.
+func deviceIndexes() (map[string]int, error) {
+	devices, err := net.Interfaces()
 	if err != nil {
-		return 0
+		return nil, fmt.Errorf("list network devices: %w: %w", err, errdefs.ErrUnavailable)
 	}
-	return d.Index
+	indexes := make(map[string]int, len(devices))
+	for _, d := range devices {
+		indexes[d.Name] = d.Index
+	}
+	return indexes, nil
 }
 
 // flushZone forgets the connections of a network, or those that match among them.

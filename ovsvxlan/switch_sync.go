@@ -138,9 +138,13 @@ func (s *Switch) Check(ctx context.Context, want []State) ([]Difference, error) 
 		return nil, err
 	}
 	// As Sync will find them: a new process has not looked yet, and a device may be another since this one did.
+	indexes, err := deviceIndexes()
+	if err != nil {
+		return nil, err
+	}
 	for name, p := range rows.ports {
 		if p.kind == "" {
-			p.index = deviceIndex(name)
+			p.index = indexes[name]
 			rows.ports[name] = p
 		}
 	}

@@ -59,7 +59,7 @@ var exempt = map[string]string{
 var harmless = words(map[string]string{
 	"os": `Geteuid Getpid Hostname Lstat NewFile Open ReadDir ReadFile SameFile Stat
 		File.Close File.Fd File.Name File.Stat File.Sync File.SyscallConn`,
-	"net": `CIDRMask HardwareAddr.String Interface.Addrs InterfaceByName Interfaces IP.Equal IPMask.Size ParseMAC
+	"net": `CIDRMask HardwareAddr.String Interface.Addrs Interfaces IP.Equal IPMask.Size ParseMAC
 		Conn.Close Conn.SetDeadline`,
 	// A lock ends with its process, and so does a thread that has entered a namespace.
 	"syscall": "Flock ParseNetlinkMessage RawConn.Control RawConn.Read Statfs",
