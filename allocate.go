@@ -206,11 +206,11 @@ func (a *allocator) observe(n *Network, ev store.Event) error {
 	if !ev.Deleted {
 		return a.watched(n.readClaim(ev.Record))
 	}
-	addr, err := claimAddr(ev.Key)
-	if err != nil {
-		return nil //nolint:nilerr // it was nobody's address
+	c := ipam.Claim{State: ipam.Absent, Rev: int64(ev.Rev)}
+	if addr, err := claimAddr(ev.Key); err == nil { // else it was nobody's
+		c.Addr = addr
 	}
-	return a.watched(ipam.Claim{Addr: addr, State: ipam.Absent, Rev: int64(ev.Rev)})
+	return a.watched(c)
 }
 
 // watched tells the allocator of a claim in the order of the watch.
