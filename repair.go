@@ -174,15 +174,15 @@ func (c *NetworkController) repairNamespace(ctx context.Context, sb *Sandbox, wh
 	if len(found) == 0 {
 		return nil
 	}
-	if err := c.rebuild(ctx, sb); err != nil {
+	if err := c.buildAgain(ctx, sb); err != nil {
 		return err
 	}
 	c.repaired("sandbox", found, why, "container", sb.rec.ContainerID)
 	return nil
 }
 
-// rebuild repeats build, in the container's turn, unless the sandbox is being deleted or has ended with its container.
-func (c *NetworkController) rebuild(ctx context.Context, sb *Sandbox) error {
+// buildAgain repeats build, in the container's turn, unless the sandbox is being deleted or has ended with its container.
+func (c *NetworkController) buildAgain(ctx context.Context, sb *Sandbox) error {
 	release, err := c.queue.Lock(ctx, containerTurn(sb.rec.ContainerID))
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func (c *NetworkController) repairSandbox(ctx context.Context, sb *Sandbox, why 
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	if err := c.rebuild(ctx, sb); err != nil {
+	if err := c.buildAgain(ctx, sb); err != nil {
 		return err
 	}
 	var errs []error

@@ -11,10 +11,6 @@ import (
 	"github.com/libcnm/libcnm/internal/link"
 )
 
-// CauseSandbox is the cause of a repair in one sandbox: the kernel says that an interface, address or route was removed
-// there, or an interface set down.
-const CauseSandbox = "sandbox damaged"
-
 const (
 	// lookRest is the least time between two looks at sandboxes that the kernel told of, and lookShare how many times as
 	// long as the last one took, so that nobody inside can keep the controller busy.
