@@ -13,7 +13,9 @@ import (
 	"github.com/libcnm/libcnm/store"
 )
 
-func TestDiskFull(t *testing.T) {
+// smallDisk returns a directory on a disk of 1 MiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Fatalf("mount a small tmpfs: %v", err)
@@ -23,6 +25,11 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("unmount: %v", err)
 		}
 	})
+	return dir
+}
+
+func TestDiskFull(t *testing.T) {
+	dir := smallDisk(t)
 	path, filler := filepath.Join(dir, "test.db"), filepath.Join(dir, "filler")
 	s := mustOpen(t, path)
 	if _, err := s.Commit(t.Context(), nil, store.Put("a", []byte("1"))); err != nil {

@@ -91,15 +91,7 @@ func TestJournalSurvivesKill(t *testing.T) {
 
 // TestNoRoomForJournal: a commit that was durable succeeded; the next one waits until the journal has caught up.
 func TestNoRoomForJournal(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Fatalf("mount a small tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	dir := smallDisk(t)
 	path, filler := filepath.Join(dir, "test.db"), filepath.Join(dir, "filler")
 	s := mustOpen(t, path)
 	big := make([]byte, 8<<10)
