@@ -44,7 +44,7 @@ type departure struct {
 func newNodeDirectory(ttl time.Duration) *nodeDirectory {
 	return &nodeDirectory{
 		grace: ttl / graceShare, left: make(chan struct{}, 1),
-		departed: make(map[string]departure), subscribers: make(map[*membership]bool),
+		live: make(map[string]nodeRecord), departed: make(map[string]departure), subscribers: make(map[*membership]bool),
 	}
 }
 
@@ -125,64 +125,97 @@ func (d *nodeDirectory) watch(ctx context.Context, c *NetworkController) error {
 		if !ok {
 			continue
 		}
-		d.mu.Lock()
-		live := maps.Clone(d.live)
-		d.mu.Unlock()
-		if ev.Deleted {
-			c.unreadableShared.forget(ev.Key)
-			delete(live, name)
-		} else {
-			live[name] = d.read(c, name, ev.Record)
-		}
-		d.replace(c, live, ev.Rev)
+		d.take(c, name, ev)
 	}
 	return errors.New("watch ended")
 }
 
-// replace takes a new state of the directory and tells the networks with endpoints on nodes that are at another address
-// now. Those of a node that departs are told later, if it does not come back.
-func (d *nodeDirectory) replace(c *NetworkController, live map[string]nodeRecord, rev store.Rev) {
-	changed := make(map[string]bool)
-	var gone, back []string
-	d.mu.Lock()
-	for name, was := range d.live {
-		if _, lives := live[name]; !lives {
-			d.departed[name] = departure{last: was}
-			gone = append(gone, name)
-		}
+// take merges one event.
+func (d *nodeDirectory) take(c *NetworkController, name string, ev store.Event) {
+	var turns turns
+	if ev.Deleted {
+		c.unreadableShared.forget(ev.Key)
+		d.mu.Lock()
+		d.lockedEnd(name, &turns)
+	} else {
+		rec := d.read(c, name, ev.Record)
+		d.mu.Lock()
+		d.lockedPut(name, rec, &turns)
 	}
-	for name, is := range live {
-		was, known := d.live[name]
-		if left, departed := d.departed[name]; departed {
-			was, known = left.last, true
-			delete(d.departed, name)
-			back = append(back, name)
-		}
-		if !known || was.VTEP != is.VTEP || was.MTU != is.MTU {
-			changed[name] = true
-		}
-	}
-	d.live, d.rev = live, rev
+	d.rev = ev.Rev
 	d.mu.Unlock()
-	slices.Sort(gone)
-	for _, name := range gone {
+	d.announce(c, &turns)
+}
+
+// replace takes a listing of all nodes.
+func (d *nodeDirectory) replace(c *NetworkController, live map[string]nodeRecord, rev store.Rev) {
+	var turns turns
+	d.mu.Lock()
+	for _, name := range slices.Sorted(maps.Keys(d.live)) {
+		if _, lives := live[name]; !lives {
+			d.lockedEnd(name, &turns)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		d.lockedPut(name, live[name], &turns)
+	}
+	d.rev = rev
+	d.mu.Unlock()
+	d.announce(c, &turns)
+}
+
+// turns are what has happened to nodes, by name.
+type turns struct {
+	gone  []string
+	back  []string
+	moved []string // at another address, or of another MTU, than was known; new ones too
+}
+
+// lockedPut notes that a node lives.
+func (d *nodeDirectory) lockedPut(name string, is nodeRecord, to *turns) {
+	was, known := d.live[name]
+	if left, departed := d.departed[name]; departed {
+		was, known = left.last, true
+		delete(d.departed, name)
+		to.back = append(to.back, name)
+	}
+	if !known || was.VTEP != is.VTEP || was.MTU != is.MTU {
+		to.moved = append(to.moved, name)
+	}
+	d.live[name] = is
+}
+
+// lockedEnd notes that a node's lease has ended.
+func (d *nodeDirectory) lockedEnd(name string, to *turns) {
+	was, lived := d.live[name]
+	if !lived {
+		return
+	}
+	delete(d.live, name)
+	d.departed[name] = departure{last: was}
+	to.gone = append(to.gone, name)
+}
+
+// announce tells the networks with endpoints on nodes that are at another address now. Those of a node that departs are
+// told later, if it does not come back.
+func (d *nodeDirectory) announce(c *NetworkController, what *turns) {
+	for _, name := range what.gone {
 		c.log.Warn("lease of a node has ended", "node", name, "grace", d.grace)
 	}
-	slices.Sort(back)
-	for _, name := range back {
+	for _, name := range what.back {
 		c.log.Info("node is back before its peers gave it up", "node", name)
 	}
-	if len(gone) > 0 {
+	if len(what.gone) > 0 {
 		select {
 		case d.left <- struct{}{}:
 		default:
 		}
 	}
-	d.tell(changed)
+	d.tell(what.moved)
 }
 
 // tell makes the networks with endpoints on these nodes tell their drivers.
-func (d *nodeDirectory) tell(nodes map[string]bool) {
+func (d *nodeDirectory) tell(nodes []string) {
 	if len(nodes) == 0 {
 		return
 	}
@@ -217,7 +250,7 @@ func (d *nodeDirectory) departedNodes() []string {
 
 // giveUp looks once more for departed nodes, and tells the networks of those that were looked for often enough.
 func (d *nodeDirectory) giveUp(ctx context.Context, c *NetworkController, waiting []string) {
-	lost := make(map[string]bool)
+	var lost []string
 	for _, name := range waiting {
 		_, err := c.cluster.Get(ctx, keyNodeRecord(name))
 		if ctx.Err() != nil {
@@ -233,25 +266,25 @@ func (d *nodeDirectory) giveUp(ctx context.Context, c *NetworkController, waitin
 			d.departed[name] = departure{last: left.last, gone: left.gone + 1}
 		default:
 			delete(d.departed, name)
-			lost[name] = true
+			lost = append(lost, name)
 		}
 		d.mu.Unlock()
 	}
-	for _, name := range slices.Sorted(maps.Keys(lost)) {
+	for _, name := range lost {
 		c.log.Warn("node did not come back, nothing is sent to it any more", "node", name)
 	}
 	d.tell(lost)
 }
 
-// reachable returns the nodes that peers may be sent to.
-func (d *nodeDirectory) reachable() map[string]nodeRecord {
+// reachable returns the node if peers there may be sent to.
+func (d *nodeDirectory) reachable(name string) (nodeRecord, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	nodes := maps.Clone(d.live)
-	for name, left := range d.departed {
-		nodes[name] = left.last
+	node, ok := d.live[name]
+	if left, departed := d.departed[name]; departed {
+		node, ok = left.last, true
 	}
-	return nodes
+	return node, ok && node.VTEP.IsValid()
 }
 
 // lost reports whether the node's lease is known to have ended.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,25 +28,19 @@ type membership struct {
 	ready  chan error // what came of telling the driver for the first time
 
 	mu      sync.Mutex // guards everything below
-	known   map[drivers.EndpointID]remote
+	known   roster
+	members []drivers.Member                 // the last that were made up; nil: they may be others now
 	changed map[drivers.EndpointID]store.Rev // to be told; the revision of the change
 	full    bool                             // tell everything
 	rev     store.Rev                        // what has been read
 	wake    chan struct{}                    // buffered, one is enough
 }
 
-// remote is an endpoint that is joined somewhere.
-type remote struct {
-	ep  *endpointRecord
-	rev store.Rev
-}
-
 func newMembership(c *NetworkController, n *Network) *membership {
 	applier, _ := drivers.As[drivers.PeerApplier](n.host.Driver)
 	return &membership{
 		c: c, n: n, driver: applier, ready: make(chan error, 1),
-		known: make(map[drivers.EndpointID]remote), changed: make(map[drivers.EndpointID]store.Rev),
-		wake: make(chan struct{}, 1),
+		known: newRoster(), changed: make(map[drivers.EndpointID]store.Rev), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -82,40 +77,42 @@ func (m *membership) close() {
 
 // list replaces what is known by what the store has. After the first, snapshot knows the peers.
 func (m *membership) list(ctx context.Context) error {
-	raws, rev, err := m.n.store().List(ctx, dirEndpoints(m.n.rec.ID))
+	l, err := m.n.listEndpoints(ctx)
 	if err != nil {
 		return err
 	}
-	m.c.unreadableShared.listed(dirEndpoints(m.n.rec.ID), raws)
-	known := make(map[drivers.EndpointID]remote)
+	m.learn(l)
+	return nil
+}
+
+// learn replaces what is known by a listing.
+func (m *membership) learn(l listing) {
+	known := newRoster()
+	for _, s := range l.endpoints {
+		known.set(s.value.ID, remoteOf(s))
+	}
 	doubtful := make(map[drivers.EndpointID]bool)
-	for _, raw := range raws {
-		if ep := m.read(raw); ep != nil {
-			known[ep.ID] = remote{ep: ep, rev: raw.Rev}
-		} else {
-			doubtful[drivers.EndpointID(path.Base(raw.Key))] = true
-		}
-	}
 	m.mu.Lock()
-	for id := range doubtful { // remains what it was
-		if before, ok := m.known[id]; ok {
-			known[id] = before
+	for _, key := range l.unreadable {
+		id := drivers.EndpointID(path.Base(key))
+		doubtful[id] = true
+		if before, ok := m.known.byID[id]; ok { // remains what it was
+			known.set(id, before)
 		}
 	}
-	m.known, m.rev = known, rev
+	m.known, m.rev = known, l.rev
 	m.lockedAll()
 	m.mu.Unlock()
 	for _, id := range m.c.state.endpointsIn(m.n.rec.ID) {
-		r, still := known[id]
+		r, still := known.byID[id]
 		switch {
 		case doubtful[id]:
 		case still:
 			m.evict(id, r.ep, r.rev)
 		default:
-			m.evict(id, nil, rev)
+			m.evict(id, nil, l.rev)
 		}
 	}
-	return nil
 }
 
 // follow reads changes until ctx ends.
@@ -131,17 +128,6 @@ func (m *membership) follow(ctx context.Context) {
 			pause(ctx, followRetry)
 		}
 	}
-}
-
-// read decodes an endpoint; nil for one that cannot be read.
-func (m *membership) read(raw store.Record) *endpointRecord {
-	s, err := m.n.decodeEndpoint(raw)
-	if err != nil {
-		m.c.unreadableShared.note(raw.Key, err)
-		return nil
-	}
-	m.c.unreadableShared.forget(raw.Key)
-	return &s.value
 }
 
 // watch takes events until there are no more.
@@ -166,26 +152,40 @@ func (m *membership) take(ev store.Event) {
 		m.mu.Unlock()
 		return
 	}
-	id := drivers.EndpointID(path.Base(ev.Key))
-	var next *endpointRecord
-	if ev.Deleted {
-		m.c.unreadableShared.forget(ev.Key)
-	} else {
-		if next = m.read(ev.Record); next == nil {
+	next := remote{rev: ev.Rev}
+	if !ev.Deleted {
+		s, err := m.n.decodeEndpoint(ev.Record)
+		if err != nil {
+			m.c.unreadableShared.note(ev.Key, err)
 			return
 		}
+		next = remoteOf(s)
 	}
+	m.c.unreadableShared.forget(ev.Key)
+	id := drivers.EndpointID(path.Base(ev.Key))
 	m.mu.Lock()
-	if next == nil {
-		delete(m.known, id)
-	} else {
-		m.known[id] = remote{ep: next, rev: ev.Rev}
-	}
-	m.rev = ev.Rev
-	m.changed[id] = ev.Rev
-	m.lockedSignal()
+	m.lockedTake(id, next)
 	m.mu.Unlock()
-	m.evict(id, next, ev.Rev)
+	m.evict(id, next.ep, ev.Rev)
+}
+
+// lockedTake notes what became of an endpoint. The driver is told if it was a peer or is one now.
+func (m *membership) lockedTake(id drivers.EndpointID, next remote) {
+	before, moved := m.known.set(id, next)
+	if moved {
+		m.members = nil
+	}
+	m.rev = next.rev
+	if m.elsewhere(before) || m.elsewhere(next) {
+		m.changed[id] = next.rev
+		m.lockedSignal()
+	}
+}
+
+// elsewhere reports whether the endpoint is joined on another node.
+func (m *membership) elsewhere(r remote) bool {
+	node := r.joinedOn()
+	return node != "" && node != m.c.node.Name
 }
 
 // evict asks for the removal of an endpoint from its sandbox here when the store says, at a revision later than that of
@@ -205,9 +205,9 @@ func (m *membership) evict(id drivers.EndpointID, ep *endpointRecord, rev store.
 	}
 }
 
-// lockedAll makes the driver be told everything.
+// lockedAll makes the driver be told everything, made up anew.
 func (m *membership) lockedAll() {
-	m.full = true
+	m.full, m.members = true, nil
 	clear(m.changed)
 	m.lockedSignal()
 }
@@ -227,14 +227,11 @@ func (m *membership) refresh() {
 }
 
 // nodesChanged makes the driver be told everything if an endpoint is on one of these nodes, which are elsewhere now.
-func (m *membership) nodesChanged(nodes map[string]bool) {
+func (m *membership) nodesChanged(nodes []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range m.known {
-		if r.ep.Join != nil && nodes[r.ep.Join.Node] {
-			m.lockedAll()
-			return
-		}
+	if slices.ContainsFunc(nodes, func(node string) bool { return m.known.on[node] > 0 }) {
+		m.lockedAll()
 	}
 }
 

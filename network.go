@@ -240,7 +240,8 @@ func (n *Network) unrecord(ctx context.Context) error {
 
 // refuseInUse names an endpoint that keeps the network.
 func (n *Network) refuseInUse(ctx context.Context) error {
-	eps, bad, err := n.listEndpoints(ctx)
+	l, err := n.listEndpoints(ctx)
+	eps, bad := l.endpoints, l.unreadable
 	switch {
 	case err != nil:
 		return err
@@ -256,15 +257,22 @@ func (n *Network) refuseInUse(ctx context.Context) error {
 	return fmt.Errorf("it has %d endpoints, one is %s, %s: %w", len(eps), eps[0].value.Name, where, ErrInUse)
 }
 
-// listEndpoints reads the network's endpoints, and returns the keys of those that cannot be read.
-func (n *Network) listEndpoints(ctx context.Context) (eps []*stored[endpointRecord], bad []string, err error) {
+// listing is a network's endpoints at one revision.
+type listing struct {
+	endpoints  []*stored[endpointRecord]
+	unreadable []string // keys of those that cannot be read
+	rev        store.Rev
+}
+
+func (n *Network) listEndpoints(ctx context.Context) (listing, error) {
 	prefix := dirEndpoints(n.rec.ID)
-	raws, _, err := n.store().List(ctx, prefix)
+	raws, rev, err := n.store().List(ctx, prefix)
 	if err != nil {
-		return nil, nil, err
+		return listing{}, err
 	}
-	eps, bad = readEach(n.c.unreadableIn(n.store()), prefix, raws, n.decodeEndpoint)
-	return eps, bad, nil
+	l := listing{rev: rev}
+	l.endpoints, l.unreadable = readEach(n.c.unreadableIn(n.store()), prefix, raws, n.decodeEndpoint)
+	return l, nil
 }
 
 // Endpoints returns the network's endpoints on all nodes, in the order of their IDs. One whose record cannot be read is not
@@ -276,12 +284,12 @@ func (n *Network) Endpoints(ctx context.Context) (_ []*Endpoint, err error) {
 		return nil, err
 	}
 	defer exit()
-	stored, _, err := n.listEndpoints(ctx)
+	l, err := n.listEndpoints(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]*Endpoint, 0, len(stored))
-	for _, s := range stored {
+	list := make([]*Endpoint, 0, len(l.endpoints))
+	for _, s := range l.endpoints {
 		list = append(list, n.endpoint(s))
 	}
 	return list, nil

@@ -3,7 +3,6 @@ package libcnm
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/libcnm/libcnm/drivers"
@@ -70,16 +69,15 @@ func (m *membership) tellOnce(ctx context.Context) error {
 func (m *membership) update() (u drivers.PeerUpdate, any bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	nodes := m.c.peers.reachable() // not before: a change since then would be taken for told
 	if !m.full && len(m.changed) == 0 {
 		return u, false
 	}
-	u.Members = m.lockedMembers(nodes)
+	u.Members = m.lockedMembers()
 	if m.full {
-		u.Full, u.Set = true, m.lockedPeers(nodes)
+		u.Full, u.Set = true, m.lockedPeers()
 	} else {
 		for id, rev := range m.changed {
-			if p, ok := m.peer(m.known[id], nodes); ok {
+			if p, ok := m.peer(m.known.byID[id]); ok {
 				u.Set = append(u.Set, p)
 			} else {
 				u.Del = append(u.Del, drivers.PeerRef{Endpoint: id, Generation: uint64(rev)})
@@ -98,44 +96,42 @@ func (m *membership) snapshot() ([]drivers.Peer, []drivers.Member) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	nodes := m.c.peers.reachable()
-	return m.lockedPeers(nodes), m.lockedMembers(nodes)
+	return m.lockedPeers(), m.lockedMembers()
 }
 
-func (m *membership) lockedPeers(nodes map[string]nodeRecord) []drivers.Peer {
+func (m *membership) lockedPeers() []drivers.Peer {
 	var list []drivers.Peer
-	for _, id := range slices.Sorted(maps.Keys(m.known)) {
-		if p, ok := m.peer(m.known[id], nodes); ok {
+	for _, id := range m.known.ids() {
+		if p, ok := m.peer(m.known.byID[id]); ok {
 			list = append(list, p)
 		}
 	}
 	return list
 }
 
-func (m *membership) lockedMembers(nodes map[string]nodeRecord) []drivers.Member {
-	seen := make(map[string]drivers.Member)
-	for _, r := range m.known {
-		if r.ep.Join == nil || r.ep.Join.Node == m.c.node.Name {
-			continue
-		}
-		if node, ok := nodes[r.ep.Join.Node]; ok && node.VTEP.IsValid() {
-			seen[node.Name] = drivers.Member{Node: node.Name, VTEP: node.VTEP, MTU: node.MTU}
+// lockedMembers makes up who the members are if an endpoint or a node may have changed that since the last time.
+func (m *membership) lockedMembers() []drivers.Member {
+	if m.members == nil {
+		m.members = make([]drivers.Member, 0, len(m.known.on))
+		for _, name := range m.known.nodes() {
+			if name == m.c.node.Name {
+				continue
+			}
+			if node, ok := m.c.peers.reachable(name); ok {
+				m.members = append(m.members, drivers.Member{Node: node.Name, VTEP: node.VTEP, MTU: node.MTU})
+			}
 		}
 	}
-	list := make([]drivers.Member, 0, len(seen))
-	for _, name := range slices.Sorted(maps.Keys(seen)) {
-		list = append(list, seen[name])
-	}
-	return list
+	return slices.Clone(m.members)
 }
 
 // peer turns an endpoint into what the driver is told of it; false for one that is not joined on another node that can be sent to.
-func (m *membership) peer(r remote, nodes map[string]nodeRecord) (drivers.Peer, bool) {
-	if r.ep == nil || r.ep.Join == nil || r.ep.Join.Node == m.c.node.Name {
+func (m *membership) peer(r remote) (drivers.Peer, bool) {
+	if !m.elsewhere(r) {
 		return drivers.Peer{}, false
 	}
-	node, ok := nodes[r.ep.Join.Node]
-	if !ok || !node.VTEP.IsValid() {
+	node, ok := m.c.peers.reachable(r.joinedOn())
+	if !ok {
 		return drivers.Peer{}, false
 	}
 	return drivers.Peer{

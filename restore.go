@@ -35,9 +35,6 @@ func (c *NetworkController) restore(ctx context.Context) error {
 	if err := c.loadJoins(ctx); err != nil {
 		return err
 	}
-	if err := c.loadPeers(ctx); err != nil {
-		return err
-	}
 	if c.unclean {
 		if err := c.disinherit(ctx); err != nil {
 			return err
@@ -201,24 +198,30 @@ func (c *NetworkController) loadMembers(ctx context.Context, st store.Store, id 
 	if err != nil {
 		return err
 	}
-	eps, bad, err := n.listEndpoints(ctx)
+	l, err := n.listEndpoints(ctx)
 	if err != nil {
 		return err
 	}
-	byID := make(map[drivers.EndpointID]*stored[endpointRecord], len(eps))
-	for _, s := range eps {
+	active := &activeNetwork{rec: n.rec, host: n.host}
+	if c.spansNodes(n.host) {
+		// A Sync that did not know the peers would take them off the host.
+		active.members = newMembership(c, n)
+		active.members.learn(l)
+	}
+	byID := make(map[drivers.EndpointID]*stored[endpointRecord], len(l.endpoints))
+	for _, s := range l.endpoints {
 		byID[s.value.ID] = s
 	}
 	for _, member := range members {
 		id := drivers.EndpointID(path.Base(member.Key))
-		if slices.Contains(bad, keyEndpoint(n.rec.ID, id)) {
+		if slices.Contains(l.unreadable, keyEndpoint(n.rec.ID, id)) {
 			continue // nobody knows what it should be
 		}
 		s := byID[id]
 		if s == nil || s.value.Join == nil || s.value.Join.Node != c.node.Name {
 			err = c.dropMembers(ctx, st, []store.Record{member})
 		} else {
-			err = c.adopt(ctx, n, s)
+			err = c.adopt(ctx, n, s, active)
 		}
 		if err != nil {
 			return err
@@ -244,8 +247,8 @@ func (c *NetworkController) dropMembers(ctx context.Context, st store.Store, mem
 	return nil
 }
 
-// adopt takes over an endpoint that is joined here, or takes it out of a sandbox that has ended.
-func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[endpointRecord]) error {
+// adopt takes over an endpoint that is joined here, and with it the network, or takes it out of a sandbox that has ended.
+func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[endpointRecord], active *activeNetwork) error {
 	sb, ok := c.state.sandbox(s.value.Join.Sandbox, "")
 	if !ok {
 		c.log.Info("endpoint leaves a sandbox that has ended", "network", n.rec.Name, "endpoint", s.value.Name)
@@ -255,25 +258,7 @@ func (c *NetworkController) adopt(ctx context.Context, n *Network, s *stored[end
 	defer c.state.mu.Unlock()
 	c.state.lockedAttach(&attachment{id: s.value.ID, network: n, sandbox: sb, ep: &s.value, rev: s.rev(), wanted: true})
 	if c.state.networks[n.rec.ID] == nil {
-		active := &activeNetwork{rec: n.rec, host: n.host}
-		if c.spansNodes(n.host) {
-			active.members = newMembership(c, n)
-		}
 		c.state.networks[n.rec.ID] = active
-	}
-	return nil
-}
-
-// loadPeers reads who is on other nodes in the networks that are in use here. A Sync that did not know them would take
-// them off the host, and their traffic would stop until they are told again.
-func (c *NetworkController) loadPeers(ctx context.Context) error {
-	for _, active := range c.state.activeNetworks() {
-		if active.members == nil {
-			continue
-		}
-		if err := active.members.list(ctx); err != nil {
-			return fmt.Errorf("network %s: %w", active.rec.Name, err)
-		}
 	}
 	return nil
 }
