@@ -157,7 +157,9 @@ func (sb *Sandbox) configure(ctx context.Context, a *attachment) error {
 
 // wantInterface is how the interface should be.
 func (a *attachment) wantInterface() link.Interface {
-	i := link.Interface{Name: a.made.Interface, MTU: a.made.MTU, Addrs: a.ep.Addrs, Up: true}
+	i := link.Interface{
+		Name: a.made.Interface, MTU: a.made.MTU, Addrs: a.ep.Addrs, Up: true, NeighbourRetry: a.made.NeighbourRetry,
+	}
 	if len(a.ep.Join.Sysctls) > 0 {
 		i.Sysctls = make(map[string]string, len(a.ep.Join.Sysctls))
 		for key, value := range a.ep.Join.Sysctls {

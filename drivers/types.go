@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
@@ -98,6 +99,10 @@ type Attachment struct {
 	MTU       int          // bytes; 0: left as the driver set it
 	Gateways  []netip.Addr // at most one per family; empty: the endpoint cannot hold the default gateway
 	Routes    []Route      // beyond those of the endpoint's own subnets
+	// NeighbourRetry is how long the sandbox waits before it asks again for the MAC of a neighbour that did not answer, a
+	// multiple of 20 ms up to 3 s; 0: the kernel's second. It is for networks that answer by themselves for every endpoint
+	// they have been told of, so that the first packet to a new one does not wait for long.
+	NeighbourRetry time.Duration
 }
 
 // Peer is an endpoint of a network that is joined on another node.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/drivers/internal/gate"
@@ -167,6 +168,10 @@ func (d *Driver) RemoveNetwork(ctx context.Context, id drivers.NetworkID) error 
 	return nil
 }
 
+// neighbourRetry is a few times what the news of an endpoint takes to get around, so that most are asked for once or twice.
+// The switch of the sandbox's own host answers: nobody else hears of it.
+const neighbourRetry = 40 * time.Millisecond
+
 // ApplyEndpoint implements drivers.Driver.
 func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (drivers.Attachment, error) {
 	if err := d.gate.Enter(ctx, Name); err != nil {
@@ -185,7 +190,9 @@ func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (driver
 	if err := engine.ApplyEndpoint(ctx, toEndpoint(ep)); err != nil {
 		return drivers.Attachment{}, err
 	}
-	return veths.Attachment(nw.Network, ep, nw.mtu), nil
+	made := veths.Attachment(nw.Network, ep, nw.mtu)
+	made.NeighbourRetry = neighbourRetry
+	return made, nil
 }
 
 // RemoveEndpoint implements drivers.Driver. Flows go before the interface, so that nothing is sent to its port's next

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +23,9 @@ type Interface struct {
 	// disabled on the interface, so that nothing can be reached by link-local addresses nobody asked for.
 	Addrs []netip.Prefix
 	Up    bool // false: left as it is
+	// NeighbourRetry is the time between two questions for the MAC of a neighbour, a multiple of 20 ms; 0: left as it is. It
+	// is asked for as long as the kernel does by default.
+	NeighbourRetry time.Duration
 	// Sysctls below net. to set before it is up, over the defaults: disable_ipv6 as said above, accept_ra=0 so that
 	// nobody on the segment can offer himself as router, and accept_dad=0, because addresses are given once and
 	// looking for duplicates holds up the link-local one for two seconds.
@@ -29,6 +34,10 @@ type Interface struct {
 
 func (i Interface) validate() error {
 	err := errors.Join(CheckName(i.Name), checkMTU(i.Name, i.MTU), checkAddresses(i.Name, i.Addrs))
+	if r := i.NeighbourRetry; r < 0 || r > solicitFor || r%neighbourTick != 0 {
+		err = errors.Join(err, fmt.Errorf("interface %s: %s between questions for a neighbour is no multiple of %s up to %s: %w",
+			i.Name, r, neighbourTick, solicitFor, errdefs.ErrInvalid))
+	}
 	for key, value := range i.Sysctls {
 		err = errors.Join(err, CheckSysctl(key, value))
 	}
@@ -47,6 +56,7 @@ func (i Interface) sysctls() (map[string]string, error) {
 		}
 		out[confKey("ipv6", i.Name, "disable_ipv6")] = off
 	}
+	maps.Copy(out, i.neighbours())
 	for key, value := range i.Sysctls {
 		path, err := sysctlPath(key)
 		if err != nil {
@@ -55,6 +65,29 @@ func (i Interface) sysctls() (map[string]string, error) {
 		out[path[len(sysctlRoot):]] = value
 	}
 	return out, nil
+}
+
+// solicitFor is how long the kernel asks for a neighbour that does not answer: three times, a second apart.
+const solicitFor = 3 * time.Second
+
+// neighbourTick can be set exactly, and reads back as it was set, whatever the kernel's HZ: 100, 250, 300 or 1,000.
+const neighbourTick = 20 * time.Millisecond
+
+func (i Interface) neighbours() map[string]string {
+	out := make(map[string]string)
+	if i.NeighbourRetry == 0 {
+		return out
+	}
+	families := []string{"ipv4"}
+	if hasIPv6() && hasFamily6(i.Addrs) {
+		families = append(families, "ipv6")
+	}
+	for _, family := range families {
+		dir := "net/" + family + "/neigh/" + i.Name + "/"
+		out[dir+"retrans_time_ms"] = strconv.FormatInt(i.NeighbourRetry.Milliseconds(), 10)
+		out[dir+"mcast_solicit"] = strconv.FormatInt(int64(solicitFor/i.NeighbourRetry), 10)
+	}
+	return out
 }
 
 // Configure makes an existing interface as i says. Absent, it is ErrNotFound. Nothing is changed that is right already.

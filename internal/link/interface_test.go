@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -178,5 +179,33 @@ func TestConfigureRefusesBadInput(t *testing.T) {
 	}
 	if err := inside.Configure(t.Context(), Interface{Name: "eth9"}); !errors.Is(err, errdefs.ErrNotFound) {
 		t.Errorf("absent: %v, want ErrNotFound", err)
+	}
+}
+
+func TestConfigureAsksForNeighboursAsOftenAsSaid(t *testing.T) {
+	_, inside := sandbox(t)
+	plain(t, inside, "eth0", "x")
+	i := Interface{
+		Name: "eth0", Up: true, Addrs: prefixes("10.1.0.2/24", "fd00:1::2/64"), NeighbourRetry: 60 * time.Millisecond,
+		Sysctls: map[string]string{"net.ipv6.neigh.eth0.mcast_solicit": "7"},
+	}
+	must(t, inside.Configure(t.Context(), i))
+	for key, want := range map[string]string{
+		"ipv4.neigh.eth0.retrans_time_ms": "60", "ipv4.neigh.eth0.mcast_solicit": "50",
+		"ipv6.neigh.eth0.retrans_time_ms": "60", "ipv6.neigh.eth0.mcast_solicit": "7",
+	} {
+		if got, err := inside.Sysctl(t.Context(), "net."+key); err != nil || got != want {
+			t.Errorf("%s = %q, %v; want %s", key, got, err, want)
+		}
+	}
+	must(t, inside.SetSysctl(t.Context(), "net.ipv4.neigh.eth0.retrans_time_ms", "1000"))
+	diffs, err := inside.CheckInterface(t.Context(), i)
+	if err != nil || len(diffs) != 1 {
+		t.Errorf("check of a changed one: %v\n%s", err, lines(diffs))
+	}
+	for _, bad := range []time.Duration{-time.Second, time.Millisecond, time.Minute} {
+		if err := inside.Configure(t.Context(), Interface{Name: "eth0", NeighbourRetry: bad}); !errors.Is(err, errdefs.ErrInvalid) {
+			t.Errorf("retry after %s: %v", bad, err)
+		}
 	}
 }

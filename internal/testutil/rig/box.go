@@ -113,7 +113,9 @@ func Configure(ctx context.Context, ep drivers.Endpoint, a drivers.Attachment) e
 		return err
 	}
 	defer h.Close()
-	if err := h.Configure(ctx, link.Interface{Name: a.Interface, MTU: a.MTU, Addrs: ep.Addrs, Up: true}); err != nil {
+	if err := h.Configure(ctx, link.Interface{
+		Name: a.Interface, MTU: a.MTU, Addrs: ep.Addrs, Up: true, NeighbourRetry: a.NeighbourRetry,
+	}); err != nil {
 		return err
 	}
 	var routes []link.Route
