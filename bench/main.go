@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -131,47 +132,52 @@ func (c *config) run(ctx context.Context) error {
 		c.setup.Quiet = true
 		return live(ctx, c.setup, c.lives)
 	}
-	var r *results
-	err := testutil.Run(ctx, "bench", c.log, func(t testutil.TB) { r = c.measure(t) })
-	if err != nil {
-		return err
+	r, failed := c.measure(ctx)
+	if r == nil {
+		return failed
 	}
 	r.judge()
-	if err := r.print(os.Stdout); err != nil {
-		return err
-	}
-	return r.save(c.out)
+	return errors.Join(failed, r.print(os.Stdout), r.save(c.out))
 }
 
-func (c *config) measure(t testutil.TB) *results {
-	t.Helper()
-	m, err := thisMachine(t.TempDir())
+// measure runs the parts, each with rigs of its own. What one has shown is not lost when another fails.
+func (c *config) measure(ctx context.Context) (*results, error) {
+	m, err := thisMachine(os.TempDir())
 	if err != nil {
-		t.Fatalf("look at this machine: %v", err)
+		return nil, fmt.Errorf("look at this machine: %w", err)
 	}
 	r := &results{Machine: m, Reps: c.reps}
+	var errs []error
 	for _, part := range c.parts {
-		switch part {
-		case partLifecycle:
-			r.Lifecycle = measureLifecycle(t, *c, newLanes(t, *c, c.kinds))
-		case partGrowth:
-			// Without its DNS server libnetwork grows by the same law, and takes minutes to show it.
-			grown := slices.DeleteFunc(slices.Clone(c.kinds), func(kind string) bool { return kind == kindPlain })
-			r.Growth = measureGrowth(t, *c, newLanes(t, *c, grown))
-		case partRestart:
-			r.Restart = measureRestart(t, *c)
-		case partOverlay:
-			r.Overlay = measureOverlay(t, *c)
-		case partScale:
-			r.Scale = measureScale(t, *c)
+		err := testutil.Run(ctx, "bench "+part, c.log, func(t testutil.TB) { c.measurePart(t, part, r) })
+		errs = append(errs, err)
+		if errors.Is(err, context.Canceled) {
+			break
 		}
 	}
-	if slices.Contains(c.parts, partForks) {
+	return r, errors.Join(errs...)
+}
+
+func (c *config) measurePart(t testutil.TB, part string, r *results) {
+	t.Helper()
+	switch part {
+	case partLifecycle:
+		r.Lifecycle = measureLifecycle(t, *c, newLanes(t, *c, c.kinds))
+	case partForks:
 		for i := range r.Lifecycle {
 			r.Lifecycle[i].Forks = countForks(t, *c, r.Lifecycle[i].Kind)
 		}
+	case partGrowth:
+		// Without its DNS server libnetwork grows by the same law, and takes minutes to show it.
+		grown := slices.DeleteFunc(slices.Clone(c.kinds), func(kind string) bool { return kind == kindPlain })
+		r.Growth = measureGrowth(t, *c, newLanes(t, *c, grown))
+	case partRestart:
+		r.Restart = measureRestart(t, *c)
+	case partOverlay:
+		r.Overlay = measureOverlay(t, *c)
+	case partScale:
+		measureScale(t, *c, r)
 	}
-	return r
 }
 
 // progress tells whoever waits.

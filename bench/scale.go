@@ -62,24 +62,22 @@ type rolling struct {
 	Etcd     etcdLoad      `json:"etcd"`
 }
 
-func measureScale(t testutil.TB, cfg config) []scale {
+func measureScale(t testutil.TB, cfg config, to *results) {
 	t.Helper()
 	underlays(t, slices.Max(cfg.nodes))
-	var sizes []scale
 	for _, nodes := range cfg.nodes {
 		c := newSimCluster(t, nodes)
 		s := scale{Nodes: nodes, Networks: len(c.layout.nodes)}
 		if err := s.measure(t.Context(), cfg, c); err != nil {
 			t.Fatalf("%d nodes: %v", nodes, err)
 		}
-		sizes = append(sizes, s)
+		to.Scale = append(to.Scale, s)
 		// The next size has the machine to itself.
 		if err := c.close(); err != nil {
 			t.Fatalf("close %d nodes: %v", nodes, err)
 		}
 		c.etcd.Kill(0)
 	}
-	return sizes
 }
 
 func (s *scale) measure(ctx context.Context, cfg config, c *simCluster) error {
@@ -148,12 +146,14 @@ func (s *spread) measure(ctx context.Context, c *simCluster, joins func(context.
 }
 
 // come brings up one more endpoint on any node, in any of its networks, waits until everybody knows and takes it down.
+// Where is chosen by i: the same in every run.
 func (c *simCluster) come(ctx context.Context, i int) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, simWait)
 	defer cancel()
-	n := c.nodes[rand.IntN(len(c.nodes))]
+	random := rand.New(rand.NewPCG(uint64(len(c.nodes)), uint64(i)))
+	n := c.nodes[random.IntN(len(c.nodes))]
 	name := fmt.Sprintf("x%d", i)
-	w, err := n.up(ctx, c.layout.networks[n.number][rand.IntN(scalePerNode)], name)
+	w, err := n.up(ctx, c.layout.networks[n.number][random.IntN(scalePerNode)], name)
 	if err != nil {
 		return 0, err
 	}
