@@ -23,6 +23,7 @@ type setup struct {
 	Underlay netip.Addr
 	Etcd     []string // libcnm's overlay: where the cluster's store is
 	Quiet    bool     // libcnm: no look at the host from time to time, which runs programs whatever endpoints there are
+	Dual     bool     // libcnm: the network has an IPv6 subnet too
 }
 
 // The contenders' kinds, in the order of the tables.
@@ -44,6 +45,7 @@ var kinds = []string{kindFloor, kindLibcnm, kindLibnetwork, kindPlain, kindCNI}
 const (
 	subnetText  = "10.77.0.0/16"
 	gatewayText = "10.77.0.1"
+	subnet6Text = "fd77::/64"
 )
 
 // open makes the contender and its network, which are there before the first endpoint is measured.

@@ -41,15 +41,23 @@ func openLibcnm(ctx context.Context, s setup) (contender, error) {
 	if s.Kind == kindNetworks {
 		return c, nil
 	}
-	if c.net, err = c.network(ctx, networkName, netip.MustParsePrefix(subnetText)); err != nil {
+	subnets := []netip.Prefix{netip.MustParsePrefix(subnetText)}
+	if s.Dual {
+		subnets = append(subnets, netip.MustParsePrefix(subnet6Text))
+	}
+	if c.net, err = c.network(ctx, networkName, subnets...); err != nil {
 		return nil, errors.Join(err, c.ctrl.Close())
 	}
 	return c, nil
 }
 
 // network makes a network, or finds that of an earlier controller or another node.
-func (c *cnm) network(ctx context.Context, name string, subnet netip.Prefix) (*libcnm.Network, error) {
-	n, err := c.ctrl.NewNetwork(ctx, c.driver, name, libcnm.WithSubnet(subnet))
+func (c *cnm) network(ctx context.Context, name string, subnets ...netip.Prefix) (*libcnm.Network, error) {
+	opts := make([]libcnm.NetworkOption, len(subnets))
+	for i, s := range subnets {
+		opts[i] = libcnm.WithSubnet(s)
+	}
+	n, err := c.ctrl.NewNetwork(ctx, c.driver, name, opts...)
 	if errors.Is(err, libcnm.ErrExists) {
 		return c.ctrl.NetworkByName(ctx, name)
 	}
@@ -97,10 +105,11 @@ func (c *cnm) Down(ctx context.Context, name string) error {
 
 func (c *cnm) Close() error { return c.ctrl.Close() }
 
-// place is where an endpoint is found: its address, and the path of its namespace.
+// place is where an endpoint is found: its addresses, and the path of its namespace.
 type place struct {
-	Addr netip.Addr
-	Path string
+	Addr  netip.Addr // of IPv4
+	Addr6 netip.Addr // zero: none
+	Path  string
 }
 
 func (c *cnm) place(name string) (place, error) {
@@ -108,12 +117,18 @@ func (c *cnm) place(name string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	at := place{Path: sb.Key()}
 	for _, ep := range sb.Endpoints() {
 		for _, p := range ep.Info().Addresses {
 			if p.Addr().Is4() {
-				return place{Addr: p.Addr(), Path: sb.Key()}, nil
+				at.Addr = p.Addr()
+			} else {
+				at.Addr6 = p.Addr()
 			}
 		}
 	}
-	return place{}, fmt.Errorf("%s has no endpoint with an IPv4 address: %w", name, libcnm.ErrNotFound)
+	if !at.Addr.IsValid() {
+		return place{}, fmt.Errorf("%s has no endpoint with an IPv4 address: %w", name, libcnm.ErrNotFound)
+	}
+	return at, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"sync"
 
@@ -92,6 +93,21 @@ func (d *docker) Down(ctx context.Context, name string) error {
 		errs = append(errs, ep.Leave(ctx, sb), ep.Delete(ctx, false))
 	}
 	return errors.Join(append(errs, sb.Delete(ctx))...)
+}
+
+func (d *docker) place(name string) (place, error) {
+	d.mu.Lock()
+	sb := d.sandboxes[name]
+	d.mu.Unlock()
+	if sb == nil {
+		return place{}, fmt.Errorf("place of %s: there is no such sandbox", name)
+	}
+	for _, ep := range sb.Endpoints() {
+		if addr, ok := netip.AddrFromSlice(ep.Info().Iface().Address().IP.To4()); ok {
+			return place{Addr: addr, Path: sb.Key()}, nil
+		}
+	}
+	return place{}, fmt.Errorf("place of %s: it has no endpoint with an IPv4 address", name)
 }
 
 func (d *docker) Close() error {

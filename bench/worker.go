@@ -63,11 +63,13 @@ func (w *worker) open(ctx context.Context, s setup) (time.Duration, error) {
 	return took, nil
 }
 
-// place finds the libcnm contender's endpoint of that number.
+// place finds the contender's endpoint of that number.
 func (w *worker) place(_ context.Context, i int) (place, error) {
-	c, ok := w.contender().(*cnm)
+	c, ok := w.contender().(interface {
+		place(name string) (place, error)
+	})
 	if !ok {
-		return place{}, fmt.Errorf("place of endpoint %d: %w", i, errClosed)
+		return place{}, fmt.Errorf("place of endpoint %d: the contender does not tell, or has not been opened", i)
 	}
 	return c.place(endpointName(i))
 }
