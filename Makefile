@@ -56,8 +56,8 @@ $(BENCH)/bench: FORCE
 	go -C bench build -o $(CURDIR)/$(BENCH)/ . $(CNI)/main/bridge $(CNI)/ipam/host-local
 FORCE:
 
-bench: deps $(BENCH)/bench ## measure against libnetwork, CNI and the kernel's floor
-	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts lifecycle,forks,growth -out $(BENCH)
+bench: deps $(BENCH)/bench ## measure against libnetwork, CNI, the kernel's floor, and networks built by hand
+	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts lifecycle,forks,growth,traffic -out $(BENCH)
 
 bench-scale: deps $(BENCH)/bench ## measure a restart with 1,000 endpoints, the overlay, and clusters of up to 1,000 nodes
 	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts restart,overlay,scale -out $(BENCH)/scale

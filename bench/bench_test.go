@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libcnm/libcnm/internal/run"
+	"github.com/libcnm/libcnm/internal/testutil"
 )
 
 func TestQuantile(t *testing.T) {
@@ -111,7 +112,7 @@ const childEnv = "BENCH_CHILD_RUNS"
 func TestMain(m *testing.M) {
 	runs, ok := os.LookupEnv(childEnv)
 	if !ok {
-		os.Exit(m.Run())
+		testutil.Main(m, testutil.NeedEtcd(), testutil.Agent(new(worker).handlers()))
 	}
 	n, err := strconv.Atoi(runs)
 	for range n {

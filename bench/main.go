@@ -41,9 +41,10 @@ const (
 	partRestart   = "restart"
 	partOverlay   = "overlay"
 	partScale     = "scale"
+	partTraffic   = "traffic"
 )
 
-var parts = []string{partLifecycle, partForks, partGrowth, partRestart, partOverlay, partScale}
+var parts = []string{partLifecycle, partForks, partGrowth, partRestart, partOverlay, partTraffic, partScale}
 
 func main() {
 	log.SetFlags(0)
@@ -175,6 +176,8 @@ func (c *config) measurePart(t testutil.TB, part string, r *results) {
 		r.Restart = measureRestart(t, *c)
 	case partOverlay:
 		r.Overlay = measureOverlay(t, *c)
+	case partTraffic:
+		r.Traffic = measureTraffic(t, *c, usualEffort(*c))
 	case partScale:
 		measureScale(t, *c, r)
 	}

@@ -12,14 +12,15 @@ import (
 
 // results is everything that a run has shown.
 type results struct {
-	Machine   machine     `json:"machine"`
-	Reps      int         `json:"repetitions"`
-	Lifecycle []lifecycle `json:"lifecycle,omitempty"`
-	Growth    []curve     `json:"growth,omitempty"`
-	Restart   *restart    `json:"restart,omitempty"`
-	Overlay   *overlay    `json:"overlay,omitempty"`
-	Scale     []scale     `json:"scale,omitempty"`
-	Targets   []target    `json:"targets"`
+	Machine   machine        `json:"machine"`
+	Reps      int            `json:"repetitions"`
+	Lifecycle []lifecycle    `json:"lifecycle,omitempty"`
+	Growth    []curve        `json:"growth,omitempty"`
+	Restart   *restart       `json:"restart,omitempty"`
+	Overlay   *overlay       `json:"overlay,omitempty"`
+	Traffic   *trafficReport `json:"traffic,omitempty"`
+	Scale     []scale        `json:"scale,omitempty"`
+	Targets   []target       `json:"targets"`
 }
 
 // save writes results.json and latency.svg into dir.
@@ -51,6 +52,7 @@ func (r *results) print(to io.Writer) error {
 	r.printGrowth(p)
 	r.printRestart(p)
 	r.printOverlay(p)
+	r.printTraffic(p)
 	r.printScale(p)
 	p("\ntarget\twant\thave\t\t\n")
 	for _, t := range r.Targets {

@@ -33,6 +33,7 @@ func (r *results) judge() {
 	}
 	r.judgeRestart()
 	r.judgeOverlay()
+	r.judgeTraffic()
 	r.judgeScale()
 }
 

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/libcnm/libcnm/internal/testutil"
+)
+
+const (
+	// Turns are short and neighbours, so that what else the machine does meets both of a pair.
+	rateTurn = 50 * time.Millisecond
+	tripTurn = 30 * time.Millisecond
+
+	// enough is how narrow the interval around a ratio is, which 95 of 100 runs would meet, when no more turns are spent on
+	// it: a quarter of what the targets allow on both sides.
+	enough = 0.01
+
+	// otherTurns is after how many pairs what is measured for information has a turn.
+	otherTurns = 5
+
+	smallPayload = 64 // bytes
+
+	ipv4Header, ipv6Header = 20, 40
+	udpHeader              = 8 // that of ICMP echo is as long
+)
+
+// measure is one way to use a network.
+type measure struct {
+	name string
+	unit string
+	full bool // packets of the network's MTU
+	open func(ctx context.Context, w *way, addr netip.Addr, payload int) (probe, error)
+}
+
+// Units of figures.
+const (
+	unitBits    = "bit/s"
+	unitPackets = "packets/s"
+	unitTrips   = "ns" // lower is better
+)
+
+var measures = []measure{
+	{name: "TCP stream", unit: unitBits, open: openStream},
+	{name: "UDP, small", unit: unitPackets, open: openFlood},
+	{name: "UDP, MTU", unit: unitPackets, full: true, open: openFlood},
+	{name: "ping, small", unit: unitTrips, open: openEcho},
+	{name: "ping, MTU", unit: unitTrips, full: true, open: openEcho},
+}
+
+// payload is how many bytes a packet carries; 0: a stream decides by itself.
+func (m measure) payload(w *way, addr netip.Addr) int {
+	switch {
+	case m.unit == unitBits:
+		return 0
+	case !m.full:
+		return smallPayload
+	case addr.Is4():
+		return w.mtu - ipv4Header - udpHeader
+	}
+	return w.mtu - ipv6Header - udpHeader
+}
+
+// trafficReport is what networks cost in throughput and latency.
+type trafficReport struct {
+	Turn     time.Duration `json:"turn_of_rates_ns"`
+	TripTurn time.Duration `json:"turn_of_round_trips_ns"`
+	Cells    []cell        `json:"against_by_hand"`
+	Others   []figure      `json:"others"`
+	Walks    []walk        `json:"cost_of_tables"`
+}
+
+// figure is what one measure has shown on one way: a rate per second, or nanoseconds.
+type figure struct {
+	Way    string        `json:"way"`
+	Family int           `json:"ip"`
+	What   string        `json:"what"`
+	Unit   string        `json:"unit"`
+	Median float64       `json:"median"`                  // of turns
+	P99    time.Duration `json:"p99_ns,omitempty"`        // of round trips
+	Bytes  int           `json:"payload_bytes,omitempty"` // of each packet
+}
+
+// cell is libcnm against the same built by hand.
+type cell struct {
+	Own   figure `json:"libcnm"`
+	Hand  figure `json:"by_hand"`
+	Ratio ratios `json:"ratio"` // libcnm's figures by those of the turns beside them
+}
+
+// record collects the turns of a measure on a way.
+type record struct {
+	figure
+	probe  probe
+	turn   time.Duration
+	values []float64
+	trips  []time.Duration
+}
+
+func newRecord(t testutil.TB, m measure, w *way, addr netip.Addr) *record {
+	t.Helper()
+	payload := m.payload(w, addr)
+	p, err := m.open(t.Context(), w, addr, payload)
+	if err != nil {
+		t.Fatalf("%s, %s: %v", w.name, m.name, err)
+	}
+	t.Cleanup(func() {
+		if err := p.close(); err != nil {
+			t.Errorf("%s, %s: %v", w.name, m.name, err)
+		}
+	})
+	r := &record{probe: p, turn: rateTurn, figure: figure{Way: w.name, Family: familyOf(addr), What: m.name, Unit: m.unit, Bytes: payload}}
+	if m.unit == unitTrips {
+		r.turn = tripTurn
+	}
+	return r
+}
+
+func familyOf(addr netip.Addr) int {
+	if addr.Is4() {
+		return 4
+	}
+	return 6
+}
+
+// take has a turn.
+func (r *record) take(t testutil.TB) {
+	t.Helper()
+	got, err := r.probe.turn(t.Context(), r.turn)
+	if err != nil {
+		t.Fatalf("%s, IPv%d, %s: %v", r.Way, r.Family, r.What, err)
+	}
+	value := got.rate
+	if len(got.trips) > 0 {
+		value = float64(median(got.trips))
+	}
+	r.values = append(r.values, value)
+	r.trips = append(r.trips, got.trips...)
+}
+
+func (r *record) done() figure {
+	f := r.figure
+	f.Median, f.P99 = middle(r.values), quantile(r.trips, 0.99)
+	return f
+}
+
+// duel is a measure on two ways that should cost the same.
+type duel struct{ own, hand *record }
+
+func (d duel) ratios() ratios { return compare(d.own.values, d.hand.values) }
+
+func (d duel) sure() bool {
+	r := d.ratios()
+	return r.High-r.Low <= enough
+}
+
+// take has a turn of both; who is first alternates.
+func (d duel) take(t testutil.TB, round int) {
+	t.Helper()
+	order := []*record{d.own, d.hand}
+	if round%2 == 1 {
+		slices.Reverse(order)
+	}
+	for _, r := range order {
+		r.take(t)
+	}
+}
+
+// effort is how many pairs of turns each measure has at least, and for how long those have more that are not sure yet.
+type effort struct {
+	pairs int
+	time  time.Duration
+}
+
+// usualEffort keeps the whole part within 150 seconds with the usual number of repetitions.
+func usualEffort(cfg config) effort {
+	return effort{pairs: 10, time: time.Duration(cfg.reps) * 15 * time.Second}
+}
+
+func measureTraffic(t testutil.TB, cfg config, e effort) *trafficReport {
+	t.Helper()
+	w := newWays(t, cfg)
+	cfg.progress("traffic: networks are there")
+	start := time.Now()
+	var duels []duel
+	for _, c := range w.compared {
+		each(c.own, func(m measure, family int) {
+			duels = append(duels, duel{newRecord(t, m, c.own, c.own.addrs[family]), newRecord(t, m, c.hand, c.hand.addrs[family])})
+		})
+	}
+	var others []*record
+	for _, o := range w.others {
+		each(o, func(m measure, family int) { others = append(others, newRecord(t, m, o, o.addrs[family])) })
+	}
+	for round, unsure := 0, duels; len(unsure) > 0; round++ {
+		for _, d := range unsure {
+			d.take(t, round)
+		}
+		if round%otherTurns == 0 {
+			for _, o := range others {
+				o.take(t)
+			}
+			cfg.progress("traffic: pair %d, %d of %d figures are not sure", round+1, len(unsure), len(duels))
+		}
+		if round+1 < e.pairs {
+			continue
+		}
+		if time.Since(start) > e.time {
+			break
+		}
+		unsure = slices.DeleteFunc(slices.Clone(unsure), duel.sure)
+	}
+	r := &trafficReport{Turn: rateTurn, TripTurn: tripTurn}
+	for _, d := range duels {
+		r.Cells = append(r.Cells, cell{d.own.done(), d.hand.done(), d.ratios()})
+	}
+	for _, o := range others {
+		r.Others = append(r.Others, o.done())
+	}
+	r.Walks = measureWalks(t, w)
+	return r
+}
+
+// each calls f for every measure of every family that a way has, by its place among the addresses.
+func each(w *way, f func(m measure, family int)) {
+	for family := range w.addrs {
+		for _, m := range measures {
+			f(m, family)
+		}
+	}
+}
+
+// name is how a cell is called in tables and targets.
+func (f figure) name() string { return fmt.Sprintf("%s, IPv%d, %s", f.Way, f.Family, f.What) }

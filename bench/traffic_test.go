@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestCompareTakesNeighbours(t *testing.T) {
+	// The machine gets slower and slower; the two are always 10 % apart, but for one turn that was interrupted.
+	var own, hand []float64
+	for i := range 21 {
+		speed := 1000 / float64(i+1)
+		own, hand = append(own, 0.9*speed), append(hand, speed)
+	}
+	hand[3] /= 50
+	got := compare(own, hand)
+	for name, v := range map[string]float64{"median": got.Median, "first quartile": got.Q1, "third": got.Q3, "low": got.Low, "high": got.High} {
+		if math.Abs(v-0.9) > 1e-9 {
+			t.Errorf("%s %v, want 0.9", name, v)
+		}
+	}
+}
+
+func TestCompareSaysHowSure(t *testing.T) {
+	hand, own := make([]float64, 100), make([]float64, 100)
+	for i := range own {
+		own[i], hand[i] = float64(100-i), 1
+	}
+	// Of 100, the 40th and the 61st are around the median in 95 of 100 cases: tables of the sign test.
+	want := ratios{Pairs: 100, Median: 50.5, Q1: 25, Q3: 76, Low: 40, High: 61}
+	if got := compare(own, hand); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := compare(nil, nil); got != (ratios{}) {
+		t.Errorf("nothing: got %+v", got)
+	}
+}
+
+func TestRateGoesOnUntilSomethingArrives(t *testing.T) {
+	var arrived atomic.Int64
+	turns := 0
+	rate, err := rateOf(time.Millisecond, &arrived, func(until time.Time) error {
+		if turns++; turns == 4 { // one to warm up, two in vain
+			arrived.Add(1000)
+		}
+		<-time.After(time.Until(until))
+		return nil
+	})
+	if err != nil || turns != 4 || rate <= 0 || rate > 1000/0.003 {
+		t.Errorf("rate %v after %d turns, %v", rate, turns, err)
+	}
+	broken := errors.New("broken")
+	if _, err := rateOf(time.Millisecond, &arrived, func(time.Time) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("what fails to be sent: %v", err)
+	}
+}
+
+func TestPacketsFillTheMTU(t *testing.T) {
+	w := &way{mtu: 1500}
+	v4, v6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")
+	for _, m := range measures {
+		want4, want6 := smallPayload, smallPayload
+		switch {
+		case m.full:
+			want4, want6 = 1472, 1452
+		case m.unit == unitBits:
+			want4, want6 = 0, 0
+		}
+		if got4, got6 := m.payload(w, v4), m.payload(w, v6); got4 != want4 || got6 != want6 {
+			t.Errorf("%s: %d and %d bytes, want %d and %d", m.name, got4, got6, want4, want6)
+		}
+	}
+}
+
+func TestJudgeTraffic(t *testing.T) {
+	c := func(unit string, ratio float64) cell {
+		return cell{Own: figure{Unit: unit}, Ratio: ratios{Median: ratio}}
+	}
+	r := results{Traffic: &trafficReport{Cells: []cell{
+		c(unitBits, 0.981), c(unitBits, 0.979), c(unitPackets, 1.5), c(unitTrips, 1.019), c(unitTrips, 1.021), c(unitTrips, 0.5),
+	}}}
+	r.judge()
+	for i, want := range []bool{true, false, true, true, false, true} {
+		if got := r.Targets[i]; got.Pass != want {
+			t.Errorf("%+v, want pass %v", got, want)
+		}
+	}
+}
+
+// TestTraffic runs the whole part, with one pair of turns of each kind.
+func TestTraffic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes nine hosts")
+	}
+	r := measureTraffic(t, config{log: t.Output()}, effort{pairs: 1})
+	seen := make(map[string]int)
+	for _, c := range r.Cells {
+		for _, f := range []figure{c.Own, c.Hand} {
+			seen[f.Way]++
+			if f.Median <= 0 || f.Unit == unitTrips && f.P99 < time.Duration(f.Median) {
+				t.Errorf("%s: %+v", f.name(), f)
+			}
+		}
+	}
+	for _, o := range r.Others {
+		if o.Median <= 0 {
+			t.Errorf("%s: %+v", o.name(), o)
+		}
+	}
+	for _, name := range []string{"bridge", "bridge by hand", "ovs-vxlan, one host", "OVS by hand, one host", "ovs-vxlan, two hosts", "OVS by hand, two hosts"} {
+		if got, want := seen[name], 2*len(measures); got != want {
+			t.Errorf("%s has %d figures, want %d: both families of everything", name, got, want)
+		}
+	}
+	for _, w := range r.Walks {
+		if w.Empty <= 0 || w.New <= 0 || w.Later <= 0 || w.Tables < 1 || w.Flows < 2 {
+			t.Errorf("%+v", w)
+		}
+	}
+	if own, hand := r.Walks[0], r.Walks[1]; len(r.Walks) != 4 || own.Tables <= hand.Tables || hand.Tables != 1 {
+		t.Errorf("the pipeline has tables, one flow has one: %+v", r.Walks)
+	}
+	if _, err := json.Marshal(r); err != nil {
+		t.Error(err)
+	}
+}
