@@ -17,13 +17,14 @@ import (
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
 
-// upWithin bounds WaitUp: the kernel notices a veth's carrier in milliseconds, or something is wrong.
-const upWithin = 2 * time.Second
+// upWithin bounds WaitUp. The kernel needs milliseconds, but it leaves the work to threads that get their turn late where
+// more wants to run than there are CPUs: 2 s were not always enough on two with a load of 20.
+const upWithin = 10 * time.Second
 
 // WaitUp waits until the interface can carry packets: it is up and has a carrier, and so has the other end of a veth, and
 // it listens for neighbours that ask for its IPv6 addresses. The kernel does all three some time after it has been told
 // to, and drops what comes before. The first ARP request or neighbour solicitation lost that way costs a second.
-// ErrUnavailable after two seconds.
+// ErrUnavailable after ten seconds.
 func (h *Handle) WaitUp(ctx context.Context, name string) error {
 	if err := CheckName(name); err != nil {
 		return err
