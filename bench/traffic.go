@@ -82,6 +82,7 @@ type figure struct {
 	Median float64       `json:"median"`                  // of turns
 	P99    time.Duration `json:"p99_ns,omitempty"`        // of round trips
 	Bytes  int           `json:"payload_bytes,omitempty"` // of each packet
+	Lost   int           `json:"lost"`                    // packets that never arrived
 }
 
 // cell is libcnm against the same built by hand.
@@ -139,6 +140,7 @@ func (r *record) take(t testutil.TB) {
 	}
 	r.values = append(r.values, value)
 	r.trips = append(r.trips, got.trips...)
+	r.Lost += got.lost
 }
 
 func (r *record) done() figure {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -41,21 +40,26 @@ func TestCompareSaysHowSure(t *testing.T) {
 	}
 }
 
-func TestRateGoesOnUntilSomethingArrives(t *testing.T) {
-	var arrived atomic.Int64
+func TestMeterIsNotAboutOthers(t *testing.T) {
+	var m meter
 	turns := 0
-	rate, err := rateOf(time.Millisecond, &arrived, func(until time.Time) error {
-		if turns++; turns == 4 { // one to warm up, two in vain
-			arrived.Add(1000)
+	rate, err := m.rate(10*slice, func(until time.Time) error {
+		turns++
+		for turns > 3 && time.Now().Before(until) { // one to warm up, two in vain
+			if len(m.slices) == 5 {
+				<-time.After(10 * slice) // somebody else's turn
+			}
+			<-time.After(slice)
+			m.add(1000)
 		}
 		<-time.After(time.Until(until))
 		return nil
 	})
-	if err != nil || turns != 4 || rate <= 0 || rate > 1000/0.003 {
-		t.Errorf("rate %v after %d turns, %v", rate, turns, err)
+	if most := 1000 / slice.Seconds(); err != nil || turns != 4 || rate > most || rate < most/8 {
+		t.Errorf("rate %v after %d turns, %v, want a little less than %v after 4", rate, turns, err, most)
 	}
 	broken := errors.New("broken")
-	if _, err := rateOf(time.Millisecond, &arrived, func(time.Time) error { return broken }); !errors.Is(err, broken) {
+	if _, err := m.rate(slice, func(time.Time) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("what fails to be sent: %v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/libcnm/libcnm/internal/testutil"
@@ -28,7 +27,8 @@ type flood struct {
 	out, in  *net.UDPConn
 	payload  []byte
 	sent     int64 // less those lost
-	received atomic.Int64
+	lost     int64
+	received meter
 	progress chan struct{} // has something when a burst has arrived
 	ended    chan error    // of the receiver
 }
@@ -82,7 +82,7 @@ func (f *flood) receive() {
 			f.ended <- err
 			return
 		}
-		if f.received.Add(1)%floodBurst == 0 {
+		if f.received.add(1)%floodBurst == 0 {
 			select {
 			case f.progress <- struct{}{}:
 			default: // the sender has not seen the last one yet
@@ -94,7 +94,7 @@ func (f *flood) receive() {
 func (f *flood) turn(ctx context.Context, d time.Duration) (reading, error) {
 	stalled := time.NewTimer(floodStall)
 	defer stalled.Stop()
-	rate, err := rateOf(d, &f.received, func(until time.Time) error {
+	rate, err := f.received.rate(d, func(until time.Time) error {
 		for time.Now().Before(until) {
 			if err := f.room(ctx, stalled, floodWindow-floodBurst); err != nil {
 				return err
@@ -111,13 +111,16 @@ func (f *flood) turn(ctx context.Context, d time.Duration) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	return reading{rate: rate}, f.room(ctx, stalled, 0)
+	err = f.room(ctx, stalled, 0)
+	lost := int(f.lost)
+	f.lost = 0
+	return reading{rate: rate, lost: lost}, err
 }
 
 // room waits until at most so many datagrams are on their way.
 func (f *flood) room(ctx context.Context, stalled *time.Timer, most int64) error {
 	for {
-		arrived := f.received.Load()
+		arrived := f.received.total.Load()
 		if f.sent-arrived <= most {
 			return nil
 		}
@@ -125,7 +128,8 @@ func (f *flood) room(ctx context.Context, stalled *time.Timer, most int64) error
 		select {
 		case <-f.progress:
 		case <-stalled.C:
-			if now := f.received.Load(); now == arrived {
+			if now := f.received.total.Load(); now == arrived {
+				f.lost += f.sent - now
 				f.sent = now
 			}
 		case <-ctx.Done():

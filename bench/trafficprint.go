@@ -31,10 +31,11 @@ func (r *results) printTraffic(p printer) {
 	if f == nil {
 		return
 	}
-	p("\ntraffic\tlibcnm\tp99\tby hand\tp99\tratio\tquartiles\t95 %% sure\tpairs of turns\t\n")
+	p("\ntraffic\tlibcnm\tp99\tlost\tby hand\tp99\tlost\tratio\tquartiles\t95 %% sure\tpairs of turns\t\n")
 	for _, c := range f.Cells {
 		q := c.Ratio
-		p("%s\t%s\t%s\t%s\t%s\t%.3f\t%.3f..%.3f\t%.3f..%.3f\t%d\t\n", c.Own.name(), c.Own.value(), p99(c.Own), c.Hand.value(), p99(c.Hand),
+		p("%s\t%s\t%s\t%d\t%s\t%s\t%d\t%.3f\t%.3f..%.3f\t%.3f..%.3f\t%d\t\n",
+			c.Own.name(), c.Own.value(), p99(c.Own), c.Own.Lost, c.Hand.value(), p99(c.Hand), c.Hand.Lost,
 			q.Median, q.Q1, q.Q3, q.Low, q.High, q.Pairs)
 	}
 	p("\nfor information\tmedian\tp99\t\n")

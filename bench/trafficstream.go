@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/libcnm/libcnm/internal/testutil"
@@ -25,6 +24,7 @@ type probe interface {
 type reading struct {
 	rate  float64
 	trips []time.Duration
+	lost  int // datagrams and pings
 }
 
 const (
@@ -41,7 +41,7 @@ const (
 type stream struct {
 	out, in  net.Conn
 	sent     int64
-	received atomic.Int64
+	received meter
 	ended    chan error // of the receiver
 }
 
@@ -65,7 +65,7 @@ func (s *stream) receive() {
 	buf := make([]byte, streamBuffer)
 	for {
 		n, err := s.in.Read(buf)
-		s.received.Add(int64(n))
+		s.received.add(int64(n))
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = nil
@@ -81,7 +81,7 @@ func (s *stream) turn(ctx context.Context, d time.Duration) (reading, error) {
 		return reading{}, err
 	}
 	chunk := make([]byte, streamChunk)
-	rate, err := rateOf(d, &s.received, func(until time.Time) error {
+	rate, err := s.received.rate(d, func(until time.Time) error {
 		for time.Now().Before(until) {
 			n, err := s.out.Write(chunk)
 			s.sent += int64(n)
@@ -95,7 +95,7 @@ func (s *stream) turn(ctx context.Context, d time.Duration) (reading, error) {
 		return reading{}, err
 	}
 	err = testutil.Wait(ctx, drainTimeout, func() error {
-		if got := s.received.Load(); got != s.sent {
+		if got := s.received.total.Load(); got != s.sent {
 			return fmt.Errorf("%d of %d bytes have arrived", got, s.sent)
 		}
 		return nil
@@ -105,26 +105,4 @@ func (s *stream) turn(ctx context.Context, d time.Duration) (reading, error) {
 
 func (s *stream) close() error {
 	return errors.Join(s.out.Close(), <-s.ended, s.in.Close())
-}
-
-// rampUp is how long a sender sends before it counts: until the pipe is full and the CPUs are awake.
-const rampUp = 10 * time.Millisecond
-
-// rateOf is how many things per second have arrived while send was sending for d, or longer if none had.
-func rateOf(d time.Duration, arrived *atomic.Int64, send func(until time.Time) error) (float64, error) {
-	if err := send(time.Now().Add(rampUp)); err != nil {
-		return 0, err
-	}
-	start, before := time.Now(), arrived.Load()
-	for {
-		if err := send(time.Now().Add(d)); err != nil {
-			return 0, err
-		}
-		end, after := time.Now(), arrived.Load()
-		if took := end.Sub(start); after > before {
-			return float64(after-before) / took.Seconds(), nil
-		} else if took > drainTimeout {
-			return 0, fmt.Errorf("nothing has arrived in %s", took)
-		}
-	}
 }
