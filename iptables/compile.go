@@ -159,11 +159,12 @@ func filterTable() table {
 		chains: []chain{
 			{name: "CNM-FORWARD", rules: []string{
 				"-j " + userChain,
+				// What stays inside its network comes first: where br_netfilter shows every frame of a bridge, it is most.
+				"-i " + cnm + " -o " + cnm + " -j " + insideList.chain,
 				"-o " + cnm + " -j " + internalList.chain,
 				// Replies only: not a connection that was opened into a network while the rules were away, and
 				// never between two networks, established or not.
 				"! -i " + cnm + " -o " + cnm + " -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT",
-				"-i " + cnm + " -o " + cnm + " -j " + insideList.chain,
 				"-o " + cnm + " -j DROP",
 				"-i " + cnm + " -j " + egressList.chain,
 				"-i " + cnm + " -j DROP",
