@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"slices"
@@ -36,11 +35,7 @@ func (h *Handle) Announce(ctx context.Context, name string, addrs []netip.Addr) 
 		changes := []change{again}
 		return h.inside(func() error {
 			if slices.ContainsFunc(addrs, netip.Addr.Is4) {
-				was, err := arpNotify(l)
-				if err != nil {
-					return err
-				}
-				changes = []change{setARPNotify(l, 1), again, setARPNotify(l, was)}
+				changes = []change{setARPNotify(l, 1), again, setARPNotify(l, l.conf.arpNotify)}
 			}
 			announce := func() error { return c.changes.apply(changes...) }
 			if !slices.ContainsFunc(addrs, netip.Addr.Is6) {
@@ -70,36 +65,4 @@ func setARPNotify(l Link, value uint32) change {
 	conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(inetConf, nil)
 	conf.AddRtAttr(devconfARPNotify, nl.Uint32Attr(value))
 	return newChange("set arp_notify of", l.Name, unix.RTM_SETLINK, 0, header(l.Index), spec)
-}
-
-// Of linux/if_link.h and linux/ip.h, where x/sys/unix has no names.
-const (
-	inetConf         = 1  // IFLA_INET_CONF
-	devconfARPNotify = 22 // IPV4_DEVCONF_ARP_NOTIFY
-)
-
-// arpNotify reads what setARPNotify sets, in the calling thread's namespace.
-func arpNotify(l Link) (uint32, error) {
-	const op = "read arp_notify of"
-	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	request.AddData(header(l.Index))
-	answer, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	if err != nil {
-		return 0, opError(op, l.Name, err)
-	}
-	if len(answer) != 1 || len(answer[0]) < unix.SizeofIfInfomsg {
-		return 0, opError(op, l.Name, unix.EBADMSG)
-	}
-	raw := answer[0][unix.SizeofIfInfomsg:]
-	for _, kind := range []uint16{unix.IFLA_AF_SPEC, unix.AF_INET, inetConf} {
-		attrs, err := nl.ParseRouteAttrAsMap(raw)
-		if err != nil {
-			return 0, opError(op, l.Name, err)
-		}
-		raw = attrs[kind].Value
-	}
-	if len(raw) < 4*devconfARPNotify {
-		return 0, opError(op, l.Name, unix.EBADMSG)
-	}
-	return binary.NativeEndian.Uint32(raw[4*(devconfARPNotify-1):]), nil // the values in their order, the first is number 1
 }

@@ -153,16 +153,12 @@ func (h *Handle) CheckBridge(ctx context.Context, b Bridge) ([]Difference, error
 			return opError("list addresses of", b.Name, err)
 		}
 		d.addresses(b.Name, have, b.Addrs)
-		return h.inside(func() error { return d.bridgeSysctls(b) })
+		return h.inside(func() error { return d.bridgeSysctls(b, l.conf.noIPv6) })
 	})
 	return d, err
 }
 
-func (d *differences) bridgeSysctls(b Bridge) error {
-	off, err := ipv6Disabled(b.Name)
-	if err != nil {
-		return err
-	}
+func (d *differences) bridgeSysctls(b Bridge, off bool) error {
 	if off == hasFamily6(b.Addrs) {
 		d.text("link "+b.Name+" IPv6", onOff(!off), onOff(off))
 	}

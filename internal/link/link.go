@@ -27,6 +27,7 @@ type Link struct {
 	peer       int // index of a veth's other end
 	peerNS     int // the kernel's number for the other end's namespace; -1: this one
 	oper       netlink.LinkOperState
+	conf       linkConf // zero in lists
 	statistics netlink.LinkStatistics
 }
 
@@ -51,21 +52,6 @@ func (l Link) carries(alias string) bool {
 // unfinished reports that the link was made by the driver of mark and did not get its alias.
 func (l Link) unfinished(mark string) bool {
 	return l.Alias == "" && l.group != 0 && l.group == groupOf(mark)
-}
-
-// link asks for one link. The kernel also answers to alternative names; those are not the link's name.
-func (c *conn) link(name string) (Link, error) {
-	l, err := c.LinkByName(name)
-	if err == nil && l.Attrs().Name != name {
-		return Link{}, classed("find interface", name, errdefs.ErrConflict, "it is an alternative name of %s", l.Attrs().Name)
-	}
-	if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
-		return Link{}, classed("find interface", name, errdefs.ErrNotFound, "no such interface")
-	}
-	if err != nil {
-		return Link{}, opError("find interface", name, err)
-	}
-	return newLink(l), nil
 }
 
 func (c *conn) links() ([]Link, error) {

@@ -139,16 +139,6 @@ func setIPv6(name string, on bool) error {
 	return err
 }
 
-// ipv6Disabled takes an existing interface without the sysctl for one without IPv6: the kernel takes IPv6 away from an
-// interface whose MTU falls below 1280, and gives it back when the MTU rises again.
-func ipv6Disabled(name string) (bool, error) {
-	value, err := readSysctl(confKey("ipv6", name, "disable_ipv6"))
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
-	return value == "1", err
-}
-
 func hasIPv6() bool {
 	_, err := os.Stat(sysctlRoot + "net/ipv6/conf/all")
 	return err == nil

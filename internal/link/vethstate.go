@@ -7,23 +7,17 @@ import (
 	"net"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
 
 // vethState is a pair as it is.
 type vethState struct {
 	host      Link
-	peer      Link   // zero: not in the namespace where it should be
-	elsewhere bool   // the peer is in another namespace than the wanted one
-	groups    uint16 // forwarded; not read unless one wants to know
-	hostOff   offState
-	peerOff   offState
+	peer      Link // zero: not in the namespace where it should be
+	elsewhere bool // the peer is in another namespace than the wanted one
+	// Not read unless wanted.
+	hostTxOff, peerTxOff bool
 }
-
-// offState is what no link message tells.
-type offState struct{ ipv6Off, txOff bool }
 
 // vethState finds the other end by the host end's own word: the index it gives, in the namespace it gives. The name
 // alone proves nothing; anyone in a sandbox can make an eth0.
@@ -55,43 +49,31 @@ func (h *Handle) vethState(c *conn, v Veth, host Link) (vethState, error) {
 		s.elsewhere = true
 		return s, nil
 	}
-	if err := h.inside(func() (err error) {
-		if s.hostOff, err = readOff(host.Name, v.TxOff); err == nil && v.GroupForward != 0 {
-			s.groups, err = groupsForwarded(host)
+	if v.TxOff {
+		if err := h.inside(func() (err error) { s.hostTxOff, err = txOff(host.Name); return err }); err != nil {
+			return s, err
 		}
-		return err
-	}); err != nil {
-		return s, err
 	}
-	err := h.atPeer(c, v, func(c *conn) error {
-		l, err := c.LinkByIndex(host.peer)
-		if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
-			return nil
-		}
-		if err != nil {
-			return opError("read veth peer", v.Peer.Name, err)
-		}
-		s.peer = newLink(l)
-		return nil
-	})
-	if err != nil || s.peer.Name == "" {
+	peer, err := c.otherEnd(host, v.Peer.Name)
+	if errors.Is(err, errdefs.ErrNotFound) {
+		return s, nil
+	}
+	s.peer = peer
+	if err != nil || !v.Peer.TxOff {
 		return s, err
 	}
 	within := h.inside
 	if v.Peer.NS != nil {
 		within = v.Peer.NS.Do
 	}
-	err = within(func() (err error) { s.peerOff, err = readOff(s.peer.Name, v.Peer.TxOff); return err })
+	err = within(func() (err error) { s.peerTxOff, err = txOff(s.peer.Name); return err })
 	return s, err
 }
 
-func readOff(name string, withTx bool) (s offState, err error) {
-	if s.ipv6Off, err = ipv6Disabled(name); err != nil || !withTx {
-		return s, err
-	}
+// txOff reports whether checksums are left to nobody else.
+func txOff(name string) (bool, error) {
 	on, err := txChecksum(name)
-	s.txOff = !on
-	return s, err
+	return !on, err
 }
 
 func (h *Handle) identity() (NSIdentity, error) {
@@ -130,12 +112,12 @@ func (s vethState) differences(v Veth, master int) []Difference {
 	d.end(v.Name, s.host, v.MAC, v.MTU)
 	d.state("link "+v.Name, true, s.host.Up)
 	d.number("link "+v.Name+" master index", master, s.host.Master)
-	d.off(v.Name, s.hostOff, v.DisableIPv6, v.TxOff)
+	d.off(s.host, s.hostTxOff, v.DisableIPv6, v.TxOff)
 	if v.GroupForward != 0 {
-		d.text("link "+v.Name+" groups forwarded", maskText(v.GroupForward), maskText(s.groups))
+		d.text("link "+v.Name+" groups forwarded", maskText(v.GroupForward), maskText(s.host.conf.groups))
 	}
 	d.end(v.Peer.Name, s.peer, v.Peer.MAC, v.MTU)
-	d.off(v.Peer.Name, s.peerOff, v.Peer.DisableIPv6, v.Peer.TxOff)
+	d.off(s.peer, s.peerTxOff, v.Peer.DisableIPv6, v.Peer.TxOff)
 	return d
 }
 
@@ -148,12 +130,12 @@ func (d *differences) end(name string, have Link, mac net.HardwareAddr, mtu int)
 	}
 }
 
-func (d *differences) off(name string, have offState, noIPv6, txOff bool) {
-	if noIPv6 && !have.ipv6Off {
-		d.add("link "+name+" IPv6", "disabled", "enabled")
+func (d *differences) off(have Link, haveTxOff, noIPv6, txOff bool) {
+	if noIPv6 && !have.conf.noIPv6 {
+		d.add("link "+have.Name+" IPv6", "disabled", "enabled")
 	}
-	if txOff && !have.txOff {
-		d.add("link "+name+" checksum offload", "off", "on")
+	if txOff && !haveTxOff {
+		d.add("link "+have.Name+" checksum offload", "off", "on")
 	}
 }
 

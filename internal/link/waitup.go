@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
-	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
@@ -30,16 +28,30 @@ func (h *Handle) WaitUp(ctx context.Context, name string) error {
 		return err
 	}
 	return until(ctx, name, func() (bool, error) {
-		l, err := h.Link(ctx, name)
-		if err == nil && l.oper == netlink.OperUp {
-			// Since Linux 6.8 the question itself makes the kernel notice a carrier.
-			l.oper, err = h.otherEnd(l)
-		}
-		if err != nil || l.oper != netlink.OperUp {
+		var l Link
+		up := false
+		err := h.use(ctx, func(c *conn) (err error) {
+			if l, err = c.link(name); err != nil || l.oper != netlink.OperUp {
+				return err
+			}
+			up, err = c.otherEndUp(l)
+			return err
+		})
+		if err != nil || !up {
 			return false, err
 		}
 		return h.listens(ctx, l)
 	})
+}
+
+// otherEndUp reports whether a veth's other end is operational. Since Linux 6.8 the question itself makes the kernel notice
+// a carrier. Anything but a veth has no other end, and counts as up.
+func (c *conn) otherEndUp(l Link) (bool, error) {
+	if l.Kind != "veth" {
+		return true, nil
+	}
+	other, err := c.otherEnd(l, "other end of "+l.Name)
+	return other.oper == netlink.OperUp, err
 }
 
 // until asks again and again, because there is nothing to wait on that tells of all these things. It ends in time.
@@ -97,33 +109,4 @@ func (h *Handle) listens(ctx context.Context, l Link) (bool, error) {
 func solicitedNode(a netip.Addr) string {
 	ip := a.As16()
 	return "ff0200000000000000000001ff" + hex.EncodeToString(ip[13:])
-}
-
-// otherEnd asks for the operational state of a veth's other end, in whatever namespace it is. Anything but a veth has
-// none, and counts as up.
-func (h *Handle) otherEnd(l Link) (state netlink.LinkOperState, err error) {
-	if l.Kind != "veth" {
-		return netlink.OperUp, nil
-	}
-	err = h.inside(func() error {
-		request := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-		request.AddData(header(l.peer))
-		if l.peerNS >= 0 {
-			request.AddData(attr32(unix.IFLA_TARGET_NETNSID, uint32(l.peerNS)))
-		}
-		answer, err := request.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-		if err == nil && len(answer) != 1 {
-			err = unix.EBADMSG
-		}
-		if err != nil {
-			return opError("ask for other end of", l.Name, err)
-		}
-		other, err := netlink.LinkDeserialize(nil, answer[0])
-		if err != nil {
-			return opError("ask for other end of", l.Name, err)
-		}
-		state = other.Attrs().OperState
-		return nil
-	})
-	return state, err
 }
