@@ -82,16 +82,34 @@ func TestPacketsFillTheMTU(t *testing.T) {
 }
 
 func TestJudgeTraffic(t *testing.T) {
-	c := func(unit string, ratio float64) cell {
-		return cell{Own: figure{Unit: unit}, Ratio: ratios{Median: ratio}}
+	c := func(way string, m measure, low, high float64) cell {
+		return cell{
+			Own:   figure{Way: way, Family: 4, What: m.name, Unit: m.unit},
+			Ratio: ratios{Median: (low + high) / 2, Low: low, High: high},
+		}
 	}
+	tcp, udp, ping := measures[0], measures[1], measures[3]
 	r := results{Traffic: &trafficReport{Cells: []cell{
-		c(unitBits, 0.981), c(unitBits, 0.979), c(unitPackets, 1.5), c(unitTrips, 1.019), c(unitTrips, 1.021), c(unitTrips, 0.5),
+		c("a", tcp, 0.97, 0.99), c("a", udp, 0.99, 1.01), c("a", ping, 1.01, 1.03),
+		c("b", tcp, 1.2, 1.3), c("b", udp, 0.95, 0.97), c("b", ping, 1.03, 1.05),
+		c("c", tcp, 0.7, 1.3), c("c", ping, 0.1, 0.2),
 	}}}
 	r.judge()
-	for i, want := range []bool{true, false, true, true, false, true} {
-		if got := r.Targets[i]; got.Pass != want {
-			t.Errorf("%+v, want pass %v", got, want)
+	want := []target{
+		{Name: "a, IPv4, throughput of by hand", Have: "TCP stream 0.980× (0.970..0.990)", Pass: true},
+		{Name: "a, IPv4, round trip of by hand", Have: "ping, small 1.020× (1.010..1.030)", Pass: true},
+		{Name: "b, IPv4, throughput of by hand", Have: "UDP, small 0.960× (0.950..0.970)"},
+		{Name: "b, IPv4, round trip of by hand", Have: "ping, small 1.040× (1.030..1.050)"},
+		{Name: "c, IPv4, throughput of by hand", Have: "TCP stream 1.000× (0.700..1.300), not sure", Pass: true},
+		{Name: "c, IPv4, round trip of by hand", Have: "ping, small 0.150× (0.100..0.200)", Pass: true},
+	}
+	if len(r.Targets) != len(want) {
+		t.Fatalf("%d targets, want %d: %+v", len(r.Targets), len(want), r.Targets)
+	}
+	for i, got := range r.Targets {
+		got.Want = ""
+		if got != want[i] {
+			t.Errorf("got %+v, want %+v", got, want[i])
 		}
 	}
 }

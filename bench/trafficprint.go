@@ -11,19 +11,52 @@ const (
 	mostTrip  = 1.02
 )
 
+// vague is how wide the interval around a ratio may be before it says little about a target of 2 %.
+const vague = 0.1
+
+// judgeTraffic judges the worst throughput and the worst round trip of each network and family. A target is missed when the
+// run is sure of that; how sure it is stands beside the ratio.
 func (r *results) judgeTraffic() {
 	if r.Traffic == nil {
 		return
 	}
+	var targets []target
+	index := make(map[string]int)
+	worst := make(map[string]float64)
 	for _, c := range r.Traffic.Cells {
-		judge, want := atLeast, leastRate
-		if c.Own.Unit == unitTrips {
-			judge, want = atMost, mostTrip
+		t, margin := c.judge()
+		i, ok := index[t.Name]
+		switch {
+		case !ok:
+			index[t.Name] = len(targets)
+			targets = append(targets, t)
+		case margin < worst[t.Name]:
+			targets[i] = t
+		default:
+			continue
 		}
-		got := judge(c.Own.name()+", of by hand", "×", want, c.Ratio.Median)
-		got.Have = fmt.Sprintf("%.3f× (%.3f..%.3f)", c.Ratio.Median, c.Ratio.Low, c.Ratio.High)
-		r.add(got)
+		worst[t.Name] = margin
 	}
+	r.Targets = append(r.Targets, targets...)
+}
+
+// judge also returns by how much the target is met at best; below zero it is missed.
+func (c cell) judge() (t target, margin float64) {
+	q := c.Ratio
+	t = target{
+		Name: fmt.Sprintf("%s, IPv%d, throughput of by hand", c.Own.Way, c.Own.Family), Want: fmt.Sprintf("≥ %.4g×", leastRate),
+		Have: fmt.Sprintf("%s %.3f× (%.3f..%.3f)", c.Own.What, q.Median, q.Low, q.High),
+	}
+	margin = q.High - leastRate
+	if c.Own.Unit == unitTrips {
+		t.Name = fmt.Sprintf("%s, IPv%d, round trip of by hand", c.Own.Way, c.Own.Family)
+		t.Want, margin = fmt.Sprintf("≤ %.4g×", mostTrip), mostTrip-q.Low
+	}
+	if q.High-q.Low > vague {
+		t.Have += ", not sure"
+	}
+	t.Pass = margin >= 0
+	return t, margin
 }
 
 func (r *results) printTraffic(p printer) {
