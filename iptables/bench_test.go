@@ -1,6 +1,9 @@
 package iptables
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func BenchmarkCompile1000(b *testing.B) {
 	s := Spec{Owner: "bridge", Networks: bridgeNetworks(1000)}
@@ -12,25 +15,30 @@ func BenchmarkCompile1000(b *testing.B) {
 	}
 }
 
-// One network of a thousand changes.
-func BenchmarkDelta1000(b *testing.B) {
-	before := newState()
-	if err := before.replace(Spec{Owner: "bridge", Networks: bridgeNetworks(1000)}); err != nil {
-		b.Fatal(err)
-	}
-	n, k := bridgeNetwork(500), networkKey{"bridge", bridgeNetwork(500).ID}
-	n.Masquerade = false
-	b.ReportAllocs()
-	for b.Loop() {
-		after := before.clone()
-		if err := after.set("bridge", n); err != nil {
-			b.Fatal(err)
-		}
-		d := newDelta()
-		d.change(before.rulesOf(IPv4, k), after.rulesOf(IPv4, k))
-		if d.String() == "" {
-			b.Fatal("no difference")
-		}
+// One network changes, alone or among others.
+func BenchmarkDelta(b *testing.B) {
+	for _, count := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("one of %d", count), func(b *testing.B) {
+			before := newState()
+			if err := before.replace(Spec{Owner: "bridge", Networks: bridgeNetworks(count)}); err != nil {
+				b.Fatal(err)
+			}
+			n := bridgeNetwork(count / 2)
+			k := networkKey{"bridge", n.ID}
+			n.Masquerade = false
+			b.ReportAllocs()
+			for b.Loop() {
+				after := before.clone()
+				if err := after.set("bridge", n); err != nil {
+					b.Fatal(err)
+				}
+				d := newDelta()
+				d.change(before.rulesOf(IPv4, k), after.rulesOf(IPv4, k))
+				if d.String() == "" {
+					b.Fatal("no difference")
+				}
+			}
+		})
 	}
 }
 

@@ -35,6 +35,7 @@ func compilePeers(b testing.TB, c *ovsvxlan.Claims, objects []ovsvxlan.Object) [
 // BenchmarkCompile10000Peers goes from nothing to the bundle that a node needs which joins a network of 10,000 peers.
 func BenchmarkCompile10000Peers(b *testing.B) {
 	peers := manyPeers(10_000)
+	b.ReportAllocs()
 	for b.Loop() {
 		c := ovsvxlan.NewClaims(blue)
 		want := must(ovsvxlan.Merge(compilePeers(b, c, c.ReplacePeers(peers))...))(b)
@@ -44,20 +45,25 @@ func BenchmarkCompile10000Peers(b *testing.B) {
 	}
 }
 
-// BenchmarkOneOf10000Peers changes the node of one peer among 10,000.
-func BenchmarkOneOf10000Peers(b *testing.B) {
-	peers := manyPeers(10_000)
-	c := ovsvxlan.NewClaims(blue)
-	c.ReplacePeers(peers)
-	p := peers[5000]
-	have := must(ovsvxlan.CompilePeer(testBase, blue, p))(b)
-	for b.Loop() {
-		p.Generation++
-		p.VTEP = netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + p.Generation%100)})
-		want := must(ovsvxlan.Merge(compilePeers(b, c, c.SetPeer(p))...))(b)
-		if len(ovsvxlan.Diff(have, want).Bundle()) == 0 {
-			b.Fatal("nothing changed")
-		}
-		have = want
+// BenchmarkOneOfPeers changes the node of one peer. What that costs must not depend on how many others there are.
+func BenchmarkOneOfPeers(b *testing.B) {
+	for _, count := range []int{10, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("one of %d", count), func(b *testing.B) {
+			peers := manyPeers(count)
+			c := ovsvxlan.NewClaims(blue)
+			c.ReplacePeers(peers)
+			p := peers[count/2]
+			have := must(ovsvxlan.CompilePeer(testBase, blue, p))(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Generation++
+				p.VTEP = netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + p.Generation%100)})
+				want := must(ovsvxlan.Merge(compilePeers(b, c, c.SetPeer(p))...))(b)
+				if len(ovsvxlan.Diff(have, want).Bundle()) == 0 {
+					b.Fatal("nothing changed")
+				}
+				have = want
+			}
+		})
 	}
 }

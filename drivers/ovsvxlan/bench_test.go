@@ -1,0 +1,81 @@
+package ovsvxlan
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/internal/testutil/rig"
+)
+
+// BenchmarkApplyPeers moves one endpoint of another node to a third, in a network that has many. What that costs must not
+// depend on how many.
+func BenchmarkApplyPeers(b *testing.B) {
+	for _, count := range []int{10, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("one of %d", count), func(b *testing.B) {
+			d := newNode(b).newDriver(b)
+			n := rig.Roomy(1)
+			rig.Must(b, d.ApplyNetwork(b.Context(), n))
+			all := rig.Peers(n, count)
+			rig.Must(b, d.ApplyPeers(b.Context(), n.ID, all))
+			moving := all.Set[count/2]
+			b.ReportAllocs()
+			for b.Loop() {
+				moving.Generation++
+				moving.VTEP = all.Members[moving.Generation%uint64(len(all.Members))].VTEP
+				rig.Must(b, d.ApplyPeers(b.Context(), n.ID, drivers.PeerUpdate{Set: []drivers.Peer{moving}, Members: all.Members}))
+			}
+		})
+	}
+}
+
+// BenchmarkEndpoint is what one endpoint more costs on a host that has none yet, or many.
+func BenchmarkEndpoint(b *testing.B) {
+	for _, others := range []int{0, crowd} {
+		b.Run(fmt.Sprintf("beside %d", others), func(b *testing.B) {
+			d, want := newCrowd(b, others)
+			n := want[0].Network
+			ep := rig.Member(n, others, rig.NewPath(b))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := d.ApplyEndpoint(b.Context(), ep)
+				rig.Must(b, err)
+				rig.Must(b, d.RemoveEndpoint(b.Context(), n.ID, ep.ID))
+			}
+		})
+	}
+}
+
+// BenchmarkCheck looks at a host with many endpoints and finds all right, as a controller does every few seconds.
+func BenchmarkCheck(b *testing.B) {
+	d, want := newCrowd(b, crowd)
+	b.ReportAllocs()
+	for b.Loop() {
+		found, err := d.Check(b.Context(), want)
+		rig.Must(b, err)
+		if len(found) != 0 {
+			b.Fatalf("%d differences, the first %+v", len(found), found[0])
+		}
+	}
+}
+
+// BenchmarkSync finds the same by the way that repairs.
+func BenchmarkSync(b *testing.B) {
+	d, want := newCrowd(b, crowd)
+	b.ReportAllocs()
+	for b.Loop() {
+		rig.Must(b, d.Sync(b.Context(), want))
+	}
+}
+
+// crowd is many endpoints, few enough to be made in a second or two.
+const crowd = 500
+
+// newCrowd makes a driver whose host has a network of count endpoints.
+func newCrowd(b *testing.B, count int) (*Driver, []drivers.NetworkState) {
+	b.Helper()
+	d := newNode(b).newDriver(b)
+	want := []drivers.NetworkState{rig.Crowd(rig.Roomy(1), count, rig.NewPath(b))}
+	rig.Must(b, d.Sync(b.Context(), want))
+	return d, want
+}
