@@ -57,19 +57,22 @@ func (m Members) validate(n Network) error {
 // way per bucket would run into the switch's limit of 4096 table look-ups for a packet.
 func (b *builder) multicast(n Network, from int, buckets [][]ovs.Action) {
 	// Two groups per network, so that both numbers are the network's alone: VNIs have 24 bits, group numbers 32.
-	group := Group{ID: n.VNI<<2 | uint32(from), Spec: "type=all"}
+	id := n.VNI<<2 | uint32(from)
+	var spec strings.Builder
+	spec.WriteString("type=all")
 	for _, actions := range buckets {
-		texts := make([]string, len(actions))
-		for i, a := range actions {
+		separator := ",bucket=actions="
+		for _, a := range actions {
 			text, err := a.MarshalText()
 			if err != nil && b.err == nil {
-				b.err = fmt.Errorf("group %d: %w", group.ID, err)
+				b.err = fmt.Errorf("group %d: %w", id, err)
 			}
-			texts[i] = string(text)
+			spec.WriteString(separator)
+			spec.Write(text)
+			separator = ","
 		}
-		group.Spec += ",bucket=actions=" + strings.Join(texts, ",")
 	}
-	b.groups = append(b.groups, group)
+	b.groups = append(b.groups, Group{ID: id, Spec: spec.String()})
 	const bit = "01:00:00:00:00:00" // set in every multicast and broadcast MAC
-	b.add(TableForward, many, "", match(vni(n.VNI), source(from), ovs.DataLinkDestination(bit+"/"+bit)), toGroup(group.ID))
+	b.add(TableForward, many, "", match(vni(n.VNI), source(from), ovs.DataLinkDestination(bit+"/"+bit)), toGroup(id))
 }

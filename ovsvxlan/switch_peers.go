@@ -45,7 +45,9 @@ func (s *Switch) ApplyPeers(ctx context.Context, network string, u PeerUpdate) e
 	if err != nil {
 		return fmt.Errorf("apply peers of network %s: %w", network, err)
 	}
-	s.updateProbes()
+	if slices.Contains(objects, Object{KindMembers, network, ""}) {
+		s.updateProbes()
+	}
 	if err := errors.Join(s.flows.apply(ctx, objects), reasons(refused)); err != nil {
 		return fmt.Errorf("apply peers of network %s: %w", network, err)
 	}
@@ -72,7 +74,10 @@ func (m *desired) setPeers(network string, u PeerUpdate) (objects []Object, refu
 	if err != nil {
 		return nil, nil, err
 	}
-	objects, refused = m.setMembers(n, u.Members)
+	members, refused := m.setMembers(n, u.Members)
+	if members || u.Full { // a full update tries again what the switch has rejected
+		objects = append(objects, Object{KindMembers, n.spec.ID, ""})
+	}
 	var set []Peer
 	gone := slices.Clone(u.Del)
 	for _, p := range u.Set {
@@ -102,18 +107,20 @@ func (m *desired) setPeers(network string, u PeerUpdate) (objects []Object, refu
 	return distinct(objects), refused, nil
 }
 
-// setMembers replaces the other nodes of a network, but for those refused.
-func (m *desired) setMembers(n *networkModel, vteps []netip.Addr) ([]Object, []refusal) {
-	n.members = nil
-	var refused []refusal
+// setMembers replaces the other nodes of a network, but for those refused. It reports whether they are others than before:
+// with most updates they are not, and their program is as long as they are many.
+func (m *desired) setMembers(n *networkModel, vteps []netip.Addr) (changed bool, refused []refusal) {
+	members := make([]netip.Addr, 0, len(vteps))
 	for _, v := range vteps {
 		if err := m.checkVTEP(v); err != nil {
 			refused = append(refused, refusal{"member " + v.String(), fmt.Errorf("member of network %s: %w", n.spec.ID, err)})
 			continue
 		}
-		n.members = append(n.members, v)
+		members = append(members, v)
 	}
-	return []Object{{KindMembers, n.spec.ID, ""}}, refused
+	changed = !slices.Equal(n.members, members)
+	n.members = members
+	return changed, refused
 }
 
 // checkVTEP reports whether a tunnel from this node can reach addr: all tunnels of a node have one source. A tunnel to the

@@ -3,6 +3,7 @@ package ovsvxlan
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,36 @@ func TestPeersThatCannotBe(t *testing.T) {
 		n := d.networks["1"]
 		if len(n.members) != 1 || n.members[0] != good || len(n.claims.peers) != 1 {
 			t.Errorf("%s: members %v and %d peers, want the good one alone", addr, n.members, len(n.claims.peers))
+		}
+	}
+}
+
+// What is as long as the members are many is compiled again only when they have changed, or when everything is told.
+func TestMembersThatStay(t *testing.T) {
+	d := newDesired(testBase(), map[string]uint16{}, map[string]uint32{})
+	if _, err := d.setNetwork(numbered(1)); err != nil {
+		t.Fatal(err)
+	}
+	one, two := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
+	for i, c := range []struct {
+		full    bool
+		members []netip.Addr
+		compile bool
+	}{
+		{false, []netip.Addr{one}, true},
+		{false, []netip.Addr{one}, false},
+		{true, []netip.Addr{one}, true},
+		{false, []netip.Addr{one, two}, true},
+		{false, []netip.Addr{two}, true},
+		{false, nil, true},
+		{false, nil, false},
+	} {
+		objects, _, err := d.setPeers("1", PeerUpdate{Full: c.full, Members: c.members})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(objects, Object{KindMembers, "1", ""}); got != c.compile {
+			t.Errorf("update %d, full %v, members %v: compiled is %v", i, c.full, c.members, got)
 		}
 	}
 }
