@@ -66,25 +66,51 @@ type builder struct {
 
 func newBuilder(o Object) *builder { return &builder{cookie: o.cookie()} }
 
-// add compiles one flow. The library writes it, ParseFlow brings it into the form that a dump is compared in.
+// add compiles one flow. The library writes matches and actions; they are put together in the form that a dump is compared
+// in, as ParseFlow does it.
 func (b *builder) add(table Table, priority int, protocol ovs.Protocol, match []ovs.Match, actions ...ovs.Action) {
 	if b.err != nil {
 		return
 	}
-	flow := ovs.Flow{
-		Table: int(table), Priority: priority, Protocol: protocol, Cookie: b.cookie, Matches: match, Actions: actions,
+	flow := Flow{Table: table, Priority: uint16(priority), Cookie: b.cookie}
+	if flow.Match, b.err = matchText(protocol, match); b.err == nil {
+		flow.Actions, b.err = actionText(actions)
 	}
-	text, err := flow.MarshalText()
-	if err != nil {
-		b.err = fmt.Errorf("flow %#v: %w", flow, err)
+	if b.err != nil {
+		b.err = fmt.Errorf("flow of table %s: %w", table, b.err)
 		return
 	}
-	parsed, err := ParseFlow(string(text))
-	if err != nil {
-		b.err = err
-		return
+	b.flows = append(b.flows, flow)
+}
+
+func matchText(protocol ovs.Protocol, match []ovs.Match) (string, error) {
+	fields := make([]string, 0, 1+len(match))
+	if protocol != "" {
+		fields = append(fields, string(protocol))
 	}
-	b.flows = append(b.flows, parsed)
+	for _, m := range match {
+		text, err := m.MarshalText()
+		if err != nil {
+			return "", fmt.Errorf("match %#v: %w", m, err)
+		}
+		fields = append(fields, string(text))
+	}
+	return canonicalMatch(fields), nil
+}
+
+func actionText(actions []ovs.Action) (string, error) {
+	var all []byte
+	for i, a := range actions {
+		text, err := a.MarshalText()
+		if err != nil {
+			return "", fmt.Errorf("action %#v: %w", a, err)
+		}
+		if i > 0 {
+			all = append(all, ',')
+		}
+		all = append(all, text...)
+	}
+	return string(all), nil
 }
 
 func (b *builder) program() (Program, error) {

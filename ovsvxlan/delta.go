@@ -32,6 +32,9 @@ func Diff(have, want Program) Delta {
 // changes walks two lists that are sorted by compare.
 func changes[T comparable](have, want []T, compare func(a, b T) int) []change[T] {
 	var out []change[T]
+	if len(have) == 0 || len(want) == 0 {
+		out = make([]change[T], 0, len(have)+len(want)) // all of them: of 10,000 peers at once, for instance
+	}
 	for len(have) > 0 || len(want) > 0 {
 		var order int // negative: the next key is only in have; positive: only in want
 		switch {
@@ -62,7 +65,15 @@ func (d Delta) Len() int { return len(d.flows) + len(d.groups) }
 // Bundle writes the changes for ovs-ofctl -O OpenFlow15 bundle, which commits all of them or none. Groups come before
 // the flows that use them and go after; what is added comes before what is deleted. Applying it twice is harmless.
 func (d Delta) Bundle() []byte {
-	var b []byte
+	const words = 80 // what stands in a line besides match and actions, about
+	size := 0
+	for _, c := range d.flows {
+		size += words + len(c.have.Match) + len(c.want.Match) + len(c.want.Actions)
+	}
+	for _, c := range d.groups {
+		size += words + len(c.want.Spec)
+	}
+	b := make([]byte, 0, size)
 	for _, c := range d.groups {
 		if c.want != (Group{}) {
 			b = fmt.Appendf(b, "group add_or_mod %s\n", c.want)

@@ -27,27 +27,17 @@ func ipProtocol(addr netip.Addr) ovs.Protocol {
 	return ovs.ProtocolIPv6
 }
 
-func ipSrc(addr netip.Addr) ovs.Match {
-	if addr.Is4() {
-		return ovs.NetworkSource(addr.String())
-	}
-	return ovs.IPv6Source(addr.String())
-}
+func ipSrc(addr netip.Addr) ovs.Match  { return ipField("src", addr, addr.String()) }
+func ipDst(addr netip.Addr) ovs.Match  { return ipField("dst", addr, addr.String()) }
+func ipSrcIn(p netip.Prefix) ovs.Match { return ipField("src", p.Addr(), masked(p)) }
+func ipDstIn(p netip.Prefix) ovs.Match { return ipField("dst", p.Addr(), masked(p)) }
 
-func ipDst(addr netip.Addr) ovs.Match { return ipDstIn(netip.PrefixFrom(addr, addr.BitLen())) }
-
-func ipSrcIn(p netip.Prefix) ovs.Match {
-	if p.Addr().Is4() {
-		return ovs.NetworkSource(masked(p))
+// ipField writes what the library's own matches for addresses do, which parse again what came from a netip.Addr.
+func ipField(end string, family netip.Addr, value string) ovs.Match {
+	if family.Is4() {
+		return ovs.FieldMatch("nw_"+end, value)
 	}
-	return ovs.IPv6Source(masked(p))
-}
-
-func ipDstIn(p netip.Prefix) ovs.Match {
-	if p.Addr().Is4() {
-		return ovs.NetworkDestination(masked(p))
-	}
-	return ovs.IPv6Destination(masked(p))
+	return ovs.FieldMatch("ipv6_"+end, value)
 }
 
 // masked writes a prefix without the mask that would cover the whole address: a dump has none there.
