@@ -11,8 +11,8 @@ type Delta struct {
 	groups []change[Group]
 }
 
-// change is one key whose value differs; the zero value on a side means that the key is absent there.
-type change[T comparable] struct{ have, want T }
+// change is one key whose value differs, in the two programs; nil on a side means that the key is absent there.
+type change[T comparable] struct{ have, want *T }
 
 // Difference is one thing that differs between two programs.
 type Difference struct {
@@ -32,9 +32,6 @@ func Diff(have, want Program) Delta {
 // changes walks two lists that are sorted by compare.
 func changes[T comparable](have, want []T, compare func(a, b T) int) []change[T] {
 	var out []change[T]
-	if len(have) == 0 || len(want) == 0 {
-		out = make([]change[T], 0, len(have)+len(want)) // all of them: of 10,000 peers at once, for instance
-	}
 	for len(have) > 0 || len(want) > 0 {
 		var order int // negative: the next key is only in have; positive: only in want
 		switch {
@@ -47,12 +44,12 @@ func changes[T comparable](have, want []T, compare func(a, b T) int) []change[T]
 		}
 		var c change[T]
 		if order <= 0 {
-			c.have, have = have[0], have[1:]
+			c.have, have = &have[0], have[1:]
 		}
 		if order >= 0 {
-			c.want, want = want[0], want[1:]
+			c.want, want = &want[0], want[1:]
 		}
-		if c.have != c.want {
+		if order != 0 || *c.have != *c.want {
 			out = append(out, c)
 		}
 	}
@@ -65,38 +62,49 @@ func (d Delta) Len() int { return len(d.flows) + len(d.groups) }
 // Bundle writes the changes for ovs-ofctl -O OpenFlow15 bundle, which commits all of them or none. Groups come before
 // the flows that use them and go after; what is added comes before what is deleted. Applying it twice is harmless.
 func (d Delta) Bundle() []byte {
-	const words = 80 // what stands in a line besides match and actions, about
-	size := 0
-	for _, c := range d.flows {
-		size += words + len(c.have.Match) + len(c.want.Match) + len(c.want.Actions)
-	}
+	b := make([]byte, 0, d.size())
 	for _, c := range d.groups {
-		size += words + len(c.want.Spec)
-	}
-	b := make([]byte, 0, size)
-	for _, c := range d.groups {
-		if c.want != (Group{}) {
+		if c.want != nil {
 			b = fmt.Appendf(b, "group add_or_mod %s\n", c.want)
 		}
 	}
 	for _, c := range d.flows {
-		if c.want != (Flow{}) {
+		if c.want != nil {
 			b = append(b, "flow add "...)
 			b = append(c.want.append(b), '\n')
 		}
 	}
 	for _, c := range d.flows {
-		if c.want == (Flow{}) {
+		if c.want == nil {
 			b = append(b, "flow delete_strict "...)
 			b = append(c.have.appendKey(b), '\n')
 		}
 	}
 	for _, c := range d.groups {
-		if c.want == (Group{}) {
+		if c.want == nil {
 			b = fmt.Appendf(b, "group delete group_id=%d\n", c.have.ID)
 		}
 	}
 	return b
+}
+
+// size is about that of the bundle, which for 10,000 peers is megabytes.
+func (d Delta) size() int {
+	const words = 80 // of a line besides match and actions
+	size := words * d.Len()
+	for _, c := range d.flows {
+		if c.want != nil {
+			size += len(c.want.Match) + len(c.want.Actions)
+		} else {
+			size += len(c.have.Match)
+		}
+	}
+	for _, c := range d.groups {
+		if c.want != nil {
+			size += len(c.want.Spec)
+		}
+	}
+	return size
 }
 
 // Differences names every change for people, with the names of tables.
@@ -110,7 +118,7 @@ func (d Delta) Differences() []Difference {
 		})
 	}
 	for _, c := range d.groups {
-		out = append(out, Difference{Object: cmp.Or(c.want, c.have).object(), Want: c.want.Spec, Have: c.have.Spec})
+		out = append(out, Difference{Object: cmp.Or(c.want, c.have).object(), Want: c.want.effect(), Have: c.have.effect()})
 	}
 	return out
 }

@@ -21,12 +21,20 @@ func (f Flow) object() string {
 	return s
 }
 
-// effect says what the flow does and whose it is; nothing for the zero value, which is no flow.
-func (f Flow) effect() string {
-	if f == (Flow{}) {
+// effect says what the flow does and whose it is; nothing for nil, which is no flow.
+func (f *Flow) effect() string {
+	if f == nil {
 		return ""
 	}
 	return fmt.Sprintf("cookie=%#x actions=%s", f.Cookie, namedActions(f.Actions))
+}
+
+// effect says what the group does; nothing for nil.
+func (g *Group) effect() string {
+	if g == nil {
+		return ""
+	}
+	return g.Spec
 }
 
 func (g Group) object() string { return "group " + strconv.FormatUint(uint64(g.ID), 10) }
