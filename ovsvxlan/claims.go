@@ -103,7 +103,7 @@ func (c *Claims) DeletePeer(id string, generation uint64) []Object {
 // ReplacePeers makes all the only peers; an older generation of a known one is ignored, as by SetPeer.
 func (c *Claims) ReplacePeers(all []Peer) []Object {
 	keep := make(map[string]bool, len(all))
-	var changed []Object
+	changed := make([]Object, 0, len(all))
 	for _, p := range all {
 		keep[p.ID] = true
 		changed = append(changed, c.SetPeer(p)...)

@@ -128,7 +128,7 @@ func (f *flows) pass(ctx context.Context, keys []Object) map[Object]error {
 			f.changed[o] = struct{}{}
 		}
 	}
-	objects := slices.Collect(maps.Keys(f.changed))
+	objects := slices.AppendSeq(make([]Object, 0, len(f.changed)), maps.Keys(f.changed))
 	want := make(map[Object]Program, len(objects))
 	for _, o := range objects {
 		if p, ok := f.wanted[o]; ok {

@@ -78,7 +78,7 @@ func (m *desired) setPeers(network string, u PeerUpdate) (objects []Object, refu
 	if members || u.Full { // a full update tries again what the switch has rejected
 		objects = append(objects, Object{KindMembers, n.spec.ID, ""})
 	}
-	var set []Peer
+	set := make([]Peer, 0, len(u.Set))
 	gone := slices.Clone(u.Del)
 	for _, p := range u.Set {
 		err := n.spec.validateMember(p.Network, p.MAC, p.Addrs)
