@@ -49,6 +49,7 @@ type ofWatch struct {
 	last    uint64
 	changed chan struct{} // closed and replaced when epoch changes
 
+	tried  chan struct{} // closed once it is known whether there is a connection
 	kick   chan struct{} // the bridge may have come: try at once
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -60,6 +61,7 @@ func newWatch(socket string, log *slog.Logger, allowed func(context.Context) boo
 		allowed: allowed,
 		log:     log,
 		changed: make(chan struct{}),
+		tried:   make(chan struct{}),
 		kick:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
@@ -87,9 +89,15 @@ func (w *ofWatch) close() {
 func (w *ofWatch) loop(ctx context.Context) {
 	defer close(w.done)
 	lost := time.Now()
+	tried := sync.OnceFunc(func() { close(w.tried) })
+	defer tried()
 	for ctx.Err() == nil {
-		if conn, err := w.dial(ctx); err == nil {
+		conn, err := w.dial(ctx)
+		if err == nil {
 			w.set(true)
+		}
+		tried()
+		if err == nil {
 			err := hold(ctx, conn)
 			w.set(false)
 			w.log.Debug("openflow connection ended", "socket", w.socket, "err", err)
@@ -124,6 +132,17 @@ func (w *ofWatch) current() (uint64, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.epoch, w.changed
+}
+
+// settled waits for the first attempt to connect, and then returns the epoch, 0 while there is no connection.
+func (w *ofWatch) settled(ctx context.Context) (uint64, error) {
+	select {
+	case <-w.tried:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	epoch, _ := w.current()
+	return epoch, nil
 }
 
 // up waits for a connection.

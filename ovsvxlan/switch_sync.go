@@ -161,7 +161,11 @@ func (s *Switch) Check(ctx context.Context, want []State) ([]Difference, error) 
 	if err != nil {
 		return nil, err
 	}
-	if epoch, _ := s.watch.current(); epoch == 0 {
+	epoch, err := s.watch.settled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if epoch == 0 {
 		return append(diffs, Difference{Object: "bridge " + s.cfg.Bridge, Want: "answers OpenFlow", Have: "no answer"}), nil
 	}
 	have, err := s.flows.dump(ctx)
