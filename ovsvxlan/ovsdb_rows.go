@@ -22,7 +22,7 @@ const bridgeKey = ""
 type rows struct {
 	db     *database
 	bridge string
-	want   func() wantRows
+	want   func(keys []string) wantRows // of the rows named, or of all
 
 	mu       sync.Mutex     // guards expected
 	expected map[string]int // ports we are removing although they are wanted, by name
@@ -52,7 +52,7 @@ func (r *rows) wasExpected(name string) bool {
 
 // pass makes the rows named by keys right and waits until ovs-vswitchd has opened every port.
 func (r *rows) pass(ctx context.Context, keys []string) map[string]error {
-	want := r.want()
+	want := r.want(keys)
 	have, err := r.read(ctx, keys)
 	if err != nil {
 		return failAll(keys, err)
@@ -61,6 +61,9 @@ func (r *rows) pass(ctx context.Context, keys []string) map[string]error {
 		return failAll(keys, r.removeAll(ctx, have))
 	}
 	if have.bridge == nil { // its ports are gone with it
+		if want = r.want(nil); want.bridge == nil {
+			return failAll(keys, nil)
+		}
 		keys = slices.Compact(slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(want.ports)), append(keys, bridgeKey)...))))
 		if have, err = r.read(ctx, keys); err != nil {
 			return failAll(keys, err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -99,8 +100,7 @@ func (s *Switch) adopt(ctx context.Context) error {
 	for name, i := range have.interfaces {
 		for _, n := range []*int{i.OFPortRequest, i.OFPort} {
 			if n != nil && *n >= firstNumber && *n <= lastNumber {
-				s.want.numbers[name] = uint32(*n)
-				s.want.next = max(s.want.next, uint32(*n)+1)
+				s.want.numbers.give(name, uint32(*n))
 				break
 			}
 		}
@@ -157,30 +157,47 @@ func (s *Switch) lockedProgram(m *desired, objects []Object) error {
 	return nil
 }
 
-// wantRows is what the database should hold for what is wanted.
-func (s *Switch) wantRows() wantRows {
+// wantRows is what the database should hold for what is wanted: of the rows named by keys, or of all if keys is nil.
+func (s *Switch) wantRows(keys []string) wantRows {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lockedWantRows(s.want)
+	if keys == nil {
+		return s.lockedWantRows(s.want)
+	}
+	return s.lockedWantRowsOf(s.want, keys)
 }
 
 func (s *Switch) lockedWantRows(m *desired) wantRows {
+	return s.lockedWantRowsOf(m, slices.AppendSeq(s.basePorts(), maps.Keys(m.devices)))
+}
+
+func (s *Switch) lockedWantRowsOf(m *desired, keys []string) wantRows {
 	if len(m.zones) == 0 {
 		return wantRows{}
 	}
-	want := wantRows{
-		bridge: &wantBridge{name: s.cfg.Bridge, datapath: string(s.datapath), zones: maps.Clone(m.zones)},
-		ports:  m.endpointPorts(),
-	}
-	want.ports[s.cfg.tunnelName()] = s.cfg.tunnelPort()
-	if g := s.cfg.Gateway; g.Interface != "" {
-		want.ports[g.Interface] = wantPort{mark: markGateway, number: gatewayNumber}
-	}
-	for name, p := range want.ports {
-		p.index = s.indexes[name]
-		want.ports[name] = p
+	want := wantRows{bridge: &wantBridge{name: s.cfg.Bridge, datapath: string(s.datapath)}, ports: make(map[string]wantPort, len(keys))}
+	for _, key := range keys {
+		if key == bridgeKey {
+			want.bridge.zones = maps.Clone(m.zones)
+			continue
+		}
+		if p, ok := s.wantPort(m, key); ok {
+			p.index = s.indexes[key]
+			want.ports[key] = p
+		}
 	}
 	return want
+}
+
+// wantPort is the row to have for a device; it is false for one that is none of ours.
+func (s *Switch) wantPort(m *desired, device string) (wantPort, bool) {
+	switch device {
+	case s.cfg.tunnelName():
+		return s.cfg.tunnelPort(), true
+	case s.cfg.Gateway.Interface:
+		return wantPort{mark: markGateway, number: gatewayNumber}, true
+	}
+	return m.endpointPort(device)
 }
 
 // basePorts are the keys of the rows every network needs.

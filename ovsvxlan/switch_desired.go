@@ -29,9 +29,12 @@ type desired struct {
 	vtep     netip.Addr // this node's tunnel address; zero: none is of the wrong family
 	networks map[string]*networkModel
 	zones    map[string]uint16 // by network, also of networks a previous process knew
-	numbers  map[string]uint32 // OpenFlow ports by device, likewise
-	next     uint32            // where to look for a free number: a number just freed is the last to be used again
+	numbers  portNumbers
+	devices  map[string]endpointRef // whose a device is
 }
+
+// endpointRef names a local endpoint.
+type endpointRef struct{ network, id string }
 
 type networkModel struct {
 	spec      Network
@@ -41,13 +44,16 @@ type networkModel struct {
 }
 
 func newDesired(base Base, zones map[string]uint16, numbers map[string]uint32) *desired {
-	return &desired{base: base, networks: map[string]*networkModel{}, zones: zones, numbers: numbers, next: firstNumber}
+	return &desired{
+		base: base, networks: map[string]*networkModel{}, zones: zones, numbers: newPortNumbers(numbers),
+		devices: map[string]endpointRef{},
+	}
 }
 
 // fresh is without networks that would give the same numbers to the same things.
 func (m *desired) fresh() *desired {
-	f := newDesired(m.base, maps.Clone(m.zones), maps.Clone(m.numbers))
-	f.vtep, f.next = m.vtep, m.next
+	f := newDesired(m.base, maps.Clone(m.zones), m.numbers.byDevice)
+	f.vtep, f.numbers.next = m.vtep, m.numbers.next
 	return f
 }
 
@@ -147,7 +153,7 @@ func (m *desired) dropNetwork(id string) []Object {
 	}
 	delete(m.networks, id)
 	for _, e := range n.endpoints {
-		delete(m.numbers, e.Interface)
+		m.release(e.Interface)
 	}
 	objects := append(n.claims.Objects(), Object{KindNetwork, id, ""}, Object{KindMembers, id, ""})
 	if len(m.networks) == 0 {
@@ -165,43 +171,30 @@ func (m *desired) setEndpoint(e LocalEndpoint) ([]Object, error) {
 	if !linkName.MatchString(e.Interface) {
 		return nil, fmt.Errorf("endpoint %s: interface name %q: %w", e.ID, e.Interface, errdefs.ErrInvalid)
 	}
-	for _, other := range m.networks {
-		for id, have := range other.endpoints {
-			if have.Interface == e.Interface && id != e.ID {
-				return nil, fmt.Errorf("endpoint %s: interface %s belongs to endpoint %s: %w", e.ID, e.Interface, id, errdefs.ErrConflict)
-			}
-		}
+	self := endpointRef{e.Network, e.ID}
+	if owner, taken := m.devices[e.Interface]; taken && owner != self {
+		return nil, fmt.Errorf("endpoint %s: interface %s belongs to endpoint %s: %w", e.ID, e.Interface, owner.id, errdefs.ErrConflict)
 	}
-	if e.Port, err = m.number(e.Interface); err != nil {
+	if e.Port, err = m.numbers.of(e.Interface); err != nil {
 		return nil, err
 	}
 	if err := e.validate(m.base, n.spec); err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", e.ID, err)
 	}
-	m.numbers[e.Interface], m.next = e.Port, max(m.next, e.Port+1)
 	e.Addrs = slices.Clone(e.Addrs)
 	if old, ok := n.endpoints[e.ID]; ok && old.Interface != e.Interface {
-		delete(m.numbers, old.Interface)
+		m.release(old.Interface)
 	}
+	m.numbers.give(e.Interface, e.Port)
+	m.devices[e.Interface] = self
 	n.endpoints[e.ID] = e
 	return append(n.claims.SetEndpoint(e.Endpoint), Object{KindMembers, e.Network, ""}), nil
 }
 
-// number returns the device's OpenFlow port: the one it has, or the next free.
-func (m *desired) number(device string) (uint32, error) {
-	if n, ok := m.numbers[device]; ok {
-		return n, nil
-	}
-	taken := make(map[uint32]bool, len(m.numbers))
-	for _, n := range m.numbers {
-		taken[n] = true
-	}
-	for i := range uint32(lastNumber - firstNumber + 1) {
-		if n := firstNumber + (m.next-firstNumber+i)%(lastNumber-firstNumber+1); !taken[n] {
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("device %s: all port numbers of the bridge are in use: %w", device, errdefs.ErrExhausted)
+// release forgets an endpoint's device.
+func (m *desired) release(device string) {
+	m.numbers.release(device)
+	delete(m.devices, device)
 }
 
 // dropEndpoint forgets a local endpoint; it is false for an unknown one.
@@ -215,7 +208,7 @@ func (m *desired) dropEndpoint(network, id string) (LocalEndpoint, []Object, boo
 		return LocalEndpoint{}, nil, false
 	}
 	delete(n.endpoints, id)
-	delete(m.numbers, e.Interface)
+	m.release(e.Interface)
 	return e, append(n.claims.DeleteEndpoint(id), Object{KindMembers, network, ""}), true
 }
 
@@ -292,17 +285,17 @@ func (m *desired) objects() []Object {
 	return out
 }
 
-// ports is what rows to have for endpoints. Device indexes are the caller's to fill in.
-func (m *desired) endpointPorts() map[string]wantPort {
-	out := map[string]wantPort{}
-	for id, n := range m.networks {
-		for _, e := range n.endpoints {
-			out[e.Interface] = wantPort{
-				mark: markEndpoint, number: e.Port, network: id, endpoint: e.ID, mac: e.MAC, addrs: joinAddrs(e.Addrs),
-			}
-		}
+// endpointPort is the row to have for a device; it is false for one that is no endpoint's. The device's index is the
+// caller's to fill in.
+func (m *desired) endpointPort(device string) (wantPort, bool) {
+	ref, ok := m.devices[device]
+	if !ok {
+		return wantPort{}, false
 	}
-	return out
+	e := m.networks[ref.network].endpoints[ref.id]
+	return wantPort{
+		mark: markEndpoint, number: e.Port, network: ref.network, endpoint: e.ID, mac: e.MAC, addrs: joinAddrs(e.Addrs),
+	}, true
 }
 
 func joinAddrs(addrs []netip.Addr) string {

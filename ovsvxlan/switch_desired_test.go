@@ -79,12 +79,59 @@ func TestPortNumbers(t *testing.T) {
 	if n := attach("b", 4); n != 22 {
 		t.Errorf("after a removal a new device got %d, want 22", n)
 	}
-	d.next = lastNumber
+	d.numbers.next = lastNumber
 	if n := attach("c", 5); n != lastNumber {
 		t.Errorf("the last number is %d", n)
 	}
 	if n := attach("d", 6); n != firstNumber {
 		t.Errorf("after the last number comes %d", n)
+	}
+}
+
+// A number that two rows claim, which only others can have written, is free when both are gone.
+func TestPortNumberClaimedTwice(t *testing.T) {
+	p := newPortNumbers(map[string]uint32{"a": firstNumber, "b": firstNumber})
+	p.release("a")
+	p.release("a")
+	if n, err := p.of("c"); err != nil || n != firstNumber+1 {
+		t.Errorf("while one has %d the next gets %d, %v", firstNumber, n, err)
+	}
+	p.release("b")
+	if n, err := p.of("c"); err != nil || n != firstNumber {
+		t.Errorf("after both are gone the next gets %d, %v", n, err)
+	}
+}
+
+// A device is the port of one endpoint at a time.
+func TestDeviceOfAnother(t *testing.T) {
+	d := newDesired(testBase(), map[string]uint16{}, map[string]uint32{})
+	if _, err := d.setNetwork(numbered(1)); err != nil {
+		t.Fatal(err)
+	}
+	attach := func(id, device string, host byte) error {
+		_, err := d.setEndpoint(LocalEndpoint{Interface: device, Endpoint: Endpoint{ID: id, Network: "1", MAC: MAC{2, 0, 0, 0, 2, host},
+			Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, host})}}})
+		return err
+	}
+	if err := errors.Join(attach("one", "a", 1), attach("one", "a", 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := attach("two", "a", 3); !errors.Is(err, errdefs.ErrConflict) {
+		t.Errorf("another's device: %v", err)
+	}
+	if err := errors.Join(attach("one", "b", 1), attach("two", "a", 3)); err != nil {
+		t.Errorf("a device that was given up: %v", err)
+	}
+	if p, ok := d.endpointPort("a"); !ok || p.endpoint != "two" {
+		t.Errorf("the port of device a is %+v, want that of endpoint two", p)
+	}
+	d.dropEndpoint("1", "two")
+	if p, ok := d.endpointPort("a"); ok {
+		t.Errorf("the port of a device that was given up is %+v", p)
+	}
+	d.dropNetwork("1")
+	if p, ok := d.endpointPort("b"); ok {
+		t.Errorf("the port of a network that is gone is %+v", p)
 	}
 }
 

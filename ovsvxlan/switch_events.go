@@ -27,7 +27,7 @@ func (s *Switch) replay(ctx context.Context) {
 			}
 			last = epoch
 		}
-		if epoch == 0 && last != 0 && s.wantRows().bridge != nil {
+		if epoch == 0 && last != 0 && s.wantRows([]string{bridgeKey}).bridge != nil {
 			s.log.Warn("lost the bridge", "bridge", s.cfg.Bridge)
 		}
 		select {
@@ -67,7 +67,7 @@ func (s *Switch) rowChanged(old, row model.Model) {
 	if key == bridgeKey && name != s.cfg.Bridge || s.rows.wasExpected(key) {
 		return
 	}
-	want := s.wantRows()
+	want := s.wantRows([]string{key})
 	if _, port := want.ports[key]; port || key == bridgeKey && want.bridge != nil {
 		s.emit(fmt.Sprintf("%s was removed from the database", name))
 	}
@@ -75,7 +75,7 @@ func (s *Switch) rowChanged(old, row model.Model) {
 
 // settingsChanged looks at a bridge that somebody changed. Another fail mode empties it, at once and silently.
 func (s *Switch) settingsChanged(b *bridgeRow) {
-	want := s.wantRows().bridge
+	want := s.wantRows([]string{bridgeKey}).bridge
 	if want == nil || !ours(b.ExternalIDs) {
 		return
 	}

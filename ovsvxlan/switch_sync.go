@@ -70,7 +70,7 @@ func (s *Switch) sync(ctx context.Context, wanted bool, freed []uint16) error {
 	if err := s.ensureBridge(ctx); err != nil {
 		return err
 	}
-	keys := slices.AppendSeq(slices.Collect(maps.Keys(ports)), maps.Keys(s.wantRows().ports))
+	keys := slices.AppendSeq(slices.Collect(maps.Keys(ports)), maps.Keys(s.wantRows(nil).ports))
 	slices.Sort(keys)
 	return both(
 		func() error { return s.flows.restore(ctx) },
@@ -110,8 +110,11 @@ func (m *desired) settle(before *desired) []uint16 {
 		}
 	}
 	maps.DeleteFunc(m.zones, func(id string, _ uint16) bool { return m.networks[id] == nil })
-	used := m.endpointPorts()
-	maps.DeleteFunc(m.numbers, func(device string, _ uint32) bool { _, ok := used[device]; return !ok })
+	for device := range m.numbers.byDevice {
+		if _, used := m.devices[device]; !used {
+			m.numbers.release(device)
+		}
+	}
 	return freed
 }
 
