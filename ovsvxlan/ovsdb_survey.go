@@ -29,7 +29,12 @@ func (r *rows) survey(ctx context.Context) (haveRows, error) {
 		return have, err
 	}
 	var ports []portRow
-	if err := c.WhereCache(func(p *portRow) bool { return slices.Contains(have.bridge.Ports, p.UUID) }).List(ctx, &ports); err != nil {
+	of := make(map[string]struct{}, len(have.bridge.Ports))
+	for _, uuid := range have.bridge.Ports {
+		of[uuid] = struct{}{}
+	}
+	mine := func(p *portRow) bool { _, ok := of[p.UUID]; return ok }
+	if err := c.WhereCache(mine).List(ctx, &ports); err != nil {
 		return haveRows{}, fmt.Errorf("read table %s: %w", portTable, err)
 	}
 	for _, p := range ports {

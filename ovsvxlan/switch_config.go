@@ -1,6 +1,7 @@
 package ovsvxlan
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -31,6 +32,10 @@ type Config struct {
 	TunnelUDPPort uint16     // default DefaultTunnelUDPPort; the same on every node
 	Gateway       Gateway    // zero: no network has egress
 	Logger        *slog.Logger
+
+	// DeviceIndex returns the index of the host's network device of that name, 0 if there is none. Default: by a list of
+	// all devices, which takes the longer the more there are.
+	DeviceIndex func(ctx context.Context, name string) (int, error)
 }
 
 // Gateway is the way out of every network on this node: a veth pair with one end on the bridge and one on the host.
@@ -76,6 +81,12 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.DeviceIndex == nil {
+		c.DeviceIndex = func(_ context.Context, name string) (int, error) {
+			indexes, err := deviceIndexes()
+			return indexes[name], err
+		}
 	}
 	for _, name := range []string{c.Bridge, c.tunnelName(), c.Gateway.Interface} {
 		if name != "" && !linkName.MatchString(name) {

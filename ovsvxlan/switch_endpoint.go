@@ -13,14 +13,15 @@ func (s *Switch) ApplyEndpoint(ctx context.Context, e LocalEndpoint) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := s.indexDevice(e.Interface); err != nil {
-		return err
+	index, err := s.cfg.DeviceIndex(ctx, e.Interface)
+	if err != nil {
+		return fmt.Errorf("apply endpoint %s: %w", e.ID, err)
 	}
 	var (
 		objects []Object
 		keys    = []string{e.Interface}
 	)
-	err := s.change(func(m *desired) error {
+	err = s.change(func(m *desired) error {
 		if n := m.networks[e.Network]; n != nil {
 			if old, ok := n.endpoints[e.ID]; ok && old.Interface != e.Interface {
 				keys = append(keys, old.Interface)
@@ -30,6 +31,7 @@ func (s *Switch) ApplyEndpoint(ctx context.Context, e LocalEndpoint) error {
 		if objects, err = m.setEndpoint(e); err != nil {
 			return err
 		}
+		s.indexes[e.Interface] = index
 		return s.lockedProgram(m, objects)
 	})
 	if err != nil {

@@ -71,6 +71,7 @@ func (s *Switch) RemoveNetwork(ctx context.Context, id string) error {
 		if n := m.networks[id]; n != nil {
 			for _, e := range n.endpoints {
 				ports = append(ports, e.Interface)
+				delete(s.indexes, e.Interface)
 			}
 		}
 		zone, known = m.zones[id]
@@ -127,7 +128,7 @@ func (s *Switch) ensureBridge(ctx context.Context) error {
 	if err := s.checkVTEP(ctx); err != nil {
 		return err
 	}
-	if err := s.indexDevice(s.cfg.Gateway.Interface); err != nil {
+	if err := s.indexGateway(ctx); err != nil {
 		return err
 	}
 	err := s.ports.do(ctx, s.basePorts()...)
@@ -189,19 +190,29 @@ func deviceOf(cfg Config) (string, error) {
 	return "", fmt.Errorf("VTEP address %s: no network device of this host has it: %w", cfg.VTEP, errdefs.ErrUnavailable)
 }
 
-// indexDevice notes which device now bears the name of a port. An absent one is left to ovs-vswitchd to report.
-func (s *Switch) indexDevice(name string) error {
+// indexGateway notes which device now bears the name of the gateway's port. An absent one is left to ovs-vswitchd to report.
+func (s *Switch) indexGateway(ctx context.Context) error {
+	name := s.cfg.Gateway.Interface
 	if name == "" {
 		return nil
 	}
-	indexes, err := deviceIndexes()
+	index, err := s.cfg.DeviceIndex(ctx, name)
 	if err != nil {
 		return err
 	}
 	return s.change(func(*desired) error {
-		s.indexes[name] = indexes[name]
+		s.indexes[name] = index
 		return nil
 	})
+}
+
+// lockedIndex notes the devices of all ports that m wants, out of those that there are.
+func (s *Switch) lockedIndex(m *desired, devices map[string]int) {
+	gateway := s.cfg.Gateway.Interface
+	s.indexes = map[string]int{gateway: devices[gateway]}
+	for name := range m.devices {
+		s.indexes[name] = devices[name]
+	}
 }
 
 // deviceIndexes are those of the devices that there are now, by name.

@@ -24,18 +24,15 @@ func (s *Switch) Sync(ctx context.Context, want []State) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, state := range want {
-		for _, e := range state.Endpoints {
-			if err := s.indexDevice(e.Interface); err != nil {
-				return err
-			}
-		}
+	devices, err := deviceIndexes()
+	if err != nil {
+		return err
 	}
 	var (
 		refused []refusal
 		freed   []uint16
 	)
-	err := s.change(func(m *desired) error {
+	err = s.change(func(m *desired) error {
 		next := m.fresh()
 		refused = next.fill(want)
 		freed = next.settle(m)
@@ -44,6 +41,7 @@ func (s *Switch) Sync(ctx context.Context, want []State) error {
 			return err
 		}
 		s.want = next
+		s.lockedIndex(next, devices)
 		s.flows.replaceWanted(programs)
 		return nil
 	})

@@ -34,6 +34,7 @@ func (d *Driver) open(ctx context.Context) (*ovsvxlan.Switch, error) {
 	}
 	engine, err = ovsvxlan.Open(ctx, ovsvxlan.Config{
 		OVSDB: d.cfg.OVSDB, Datapath: d.cfg.Datapath, VTEP: d.cfg.VTEP, TunnelUDPPort: d.cfg.TunnelUDPPort, Logger: d.log,
+		DeviceIndex: d.deviceIndex,
 		Gateway: ovsvxlan.Gateway{
 			Interface: gatewayPort, MAC: gatewayPortMAC, HostMAC: gatewayHostMAC,
 			Transit4: d.cfg.Transit4, Transit6: d.cfg.Transit6,
@@ -51,6 +52,15 @@ func (d *Driver) open(ctx context.Context) (*ovsvxlan.Switch, error) {
 	d.engine = engine
 	d.forwarding.Go(func() { d.forwardEvents(engine) })
 	return engine, nil
+}
+
+// deviceIndex asks for one device. What bears the name only as an alternative one is not called that.
+func (d *Driver) deviceIndex(ctx context.Context, name string) (int, error) {
+	l, err := d.host.Link(ctx, name)
+	if errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrConflict) {
+		return 0, nil
+	}
+	return l.Index, err
 }
 
 // forwardEvents ends when the engine is closed. A reason that nobody takes is dropped, but for one.
