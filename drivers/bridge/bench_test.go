@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -83,4 +84,57 @@ func addrOf(b *testing.B, text string) *netlink.Addr {
 	rig.Must(b, err)
 	a.Flags = unix.IFA_F_NODAD
 	return a
+}
+
+// crowd is as many endpoints as are made in a second or two.
+const crowd = 500
+
+// BenchmarkEndpoint is what one endpoint more costs on a host that has none yet, or many.
+func BenchmarkEndpoint(b *testing.B) {
+	for _, others := range []int{0, crowd} {
+		b.Run(fmt.Sprintf("beside %d", others), func(b *testing.B) {
+			d, want := newCrowd(b, others)
+			n := want[0].Network
+			ep := rig.Member(n, others, rig.NewPath(b))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := d.ApplyEndpoint(b.Context(), ep)
+				rig.Must(b, err)
+				rig.Must(b, d.RemoveEndpoint(b.Context(), n.ID, ep.ID))
+			}
+		})
+	}
+}
+
+// BenchmarkCheck looks at a host with many endpoints and finds all right, as a controller does every few seconds.
+func BenchmarkCheck(b *testing.B) {
+	d, want := newCrowd(b, crowd)
+	b.ReportAllocs()
+	for b.Loop() {
+		found, err := d.Check(b.Context(), want)
+		rig.Must(b, err)
+		if len(found) != 0 {
+			b.Fatalf("%d differences, the first %+v", len(found), found[0])
+		}
+	}
+}
+
+// BenchmarkSync finds the same by the way that repairs.
+func BenchmarkSync(b *testing.B) {
+	d, want := newCrowd(b, crowd)
+	b.ReportAllocs()
+	for b.Loop() {
+		rig.Must(b, d.Sync(b.Context(), want))
+	}
+}
+
+// newCrowd makes a driver whose host has a network of count endpoints.
+func newCrowd(b *testing.B, count int) (*Driver, []drivers.NetworkState) {
+	b.Helper()
+	d := newDriver(b)
+	n := rig.Roomy(1)
+	n.MTU = 1400
+	want := []drivers.NetworkState{rig.Crowd(n, count, rig.NewPath(b))}
+	rig.Must(b, d.Sync(b.Context(), want))
+	return d, want
 }

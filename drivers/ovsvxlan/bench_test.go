@@ -14,7 +14,7 @@ func BenchmarkApplyPeers(b *testing.B) {
 	for _, count := range []int{10, 1_000, 10_000} {
 		b.Run(fmt.Sprintf("one of %d", count), func(b *testing.B) {
 			d := newNode(b).newDriver(b)
-			n := rig.Roomy(1)
+			n := roomy()
 			rig.Must(b, d.ApplyNetwork(b.Context(), n))
 			all := rig.Peers(n, count)
 			rig.Must(b, d.ApplyPeers(b.Context(), n.ID, all))
@@ -75,7 +75,13 @@ const crowd = 500
 func newCrowd(b *testing.B, count int) (*Driver, []drivers.NetworkState) {
 	b.Helper()
 	d := newNode(b).newDriver(b)
-	want := []drivers.NetworkState{rig.Crowd(rig.Roomy(1), count, rig.NewPath(b))}
+	want := []drivers.NetworkState{rig.Crowd(roomy(), count, rig.NewPath(b))}
 	rig.Must(b, d.Sync(b.Context(), want))
 	return d, want
+}
+
+func roomy() drivers.Network {
+	n := rig.Roomy(1)
+	n.VNI = 1
+	return n
 }

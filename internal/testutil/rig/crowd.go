@@ -10,7 +10,6 @@ import (
 // Roomy is number n with subnets that have room for many.
 func Roomy(n int) drivers.Network {
 	nw := Network(n)
-	nw.VNI = uint32(n)
 	nw.Subnets[0].Prefix = netip.PrefixFrom(nw.Subnets[0].Prefix.Addr(), 16)
 	return nw
 }
