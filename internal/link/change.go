@@ -33,6 +33,8 @@ func newChange(op, object string, kind, flags int, header nl.NetlinkRequestData,
 	return change{NetlinkRequest: request, op: op, object: object}
 }
 
+func (c change) deletesLink() bool { return c.Type == unix.RTM_DELLINK }
+
 func attr(kind int, data []byte) *nl.RtAttr  { return nl.NewRtAttr(kind, data) }
 func attr32(kind int, v uint32) *nl.RtAttr   { return nl.NewRtAttr(kind, nl.Uint32Attr(v)) }
 func attrText(kind int, s string) *nl.RtAttr { return nl.NewRtAttr(kind, nl.ZeroTerminated(s)) }
@@ -89,7 +91,11 @@ func (s *changeSocket) applyBatch(batch []change) error {
 		waiting[c.Seq] = c
 	}
 	err := step.DoNamed(func() string { return stepName(batch) }, func() error {
-		return unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		send := func() error { return unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) }
+		if slices.ContainsFunc(batch, change.deletesLink) {
+			return send()
+		}
+		return inTurn(send)
 	})
 	if err != nil {
 		return opError(batch[0].op, batch[0].object, err)

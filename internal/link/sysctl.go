@@ -121,7 +121,15 @@ func writeSysctl(key, value string) error {
 		if err != nil {
 			return err
 		}
-		_, err = file.WriteString(value)
+		write := func() error {
+			_, err := file.WriteString(value)
+			return err
+		}
+		if strings.HasSuffix(key, "/disable_ipv6") {
+			err = inTurn(write)
+		} else {
+			err = write()
+		}
 		return errors.Join(err, file.Close())
 	}))
 }
