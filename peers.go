@@ -35,7 +35,6 @@ func (m *membership) tell(ctx context.Context) {
 		if err != nil {
 			m.c.log.Warn("peers could not be applied", "network", m.n.rec.Name, "error", err)
 			pause(ctx, followRetry)
-			m.refresh()
 		}
 	}
 }
@@ -55,6 +54,11 @@ func (m *membership) tellOnce(ctx context.Context) error {
 		return err
 	}
 	defer m.n.host.gate.Release(1)
+	return m.tellNow(ctx)
+}
+
+// tellNow is tellOnce for a holder of the gate. After a failure, unless it is for good, everything is to be told again.
+func (m *membership) tellNow(ctx context.Context) error {
 	if m.c.state.unfit(m.n.host) != nil {
 		return nil // told when its first Sync has gone well
 	}
@@ -62,7 +66,25 @@ func (m *membership) tellOnce(ctx context.Context) error {
 	if !any {
 		return nil
 	}
-	return m.driver.ApplyPeers(ctx, m.n.rec.ID, update)
+	err := m.driver.ApplyPeers(ctx, m.n.rec.ID, update)
+	if err != nil && !final(err) {
+		m.refresh()
+	}
+	return err
+}
+
+// tellAll tells a driver the news that it is about to be told, so that they are not taken for differences. It is for the
+// holder of the whole gate.
+func (c *NetworkController) tellAll(ctx context.Context, h *driverHost) {
+	for _, active := range c.state.activeNetworks() {
+		m := active.members
+		if m == nil || m.driver == nil || active.host != h {
+			continue
+		}
+		if err := m.tellNow(ctx); err != nil {
+			c.log.Debug("peers are left to be told of", "network", active.rec.Name, "error", err)
+		}
+	}
 }
 
 // update takes what is to be told.

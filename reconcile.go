@@ -74,6 +74,7 @@ func (c *NetworkController) checkDriver(ctx context.Context, h *driverHost) ([]D
 		return nil, err
 	}
 	defer h.gate.Release(gateWidth)
+	c.tellAll(ctx, h)
 	return h.Check(ctx, c.state.desired(h))
 }
 

@@ -68,6 +68,7 @@ func (c *NetworkController) repairDriver(ctx context.Context, h *driverHost, why
 		return 0, err
 	}
 	defer h.gate.Release(gateWidth)
+	c.tellAll(ctx, h)
 	want := c.state.desired(h)
 	found, err := h.Check(ctx, want)
 	if err == nil && c.state.unfit(h) == nil && !h.remains.worth(found, why) {
