@@ -52,11 +52,9 @@ func (r *results) judgeLifecycle() {
 	if !ok {
 		return
 	}
-	for _, peer := range []string{kindLibnetwork, kindPlain} {
-		if other, ok := r.row(peer); ok {
-			r.add(atLeast("up, sequential, faster than "+peer, "×", 8, ratio(other.Up.P50, own.Up.P50)))
-			r.add(atLeast("up, 16 parallel, faster than "+peer, "×", 8, own.ParallelUp.Rate/other.ParallelUp.Rate))
-		}
+	if peer, ok := r.row(kindLibnetwork); ok {
+		r.add(atLeast("up, sequential, faster than libnetwork", "×", 8, ratio(peer.Up.P50, own.Up.P50)))
+		r.add(atLeast("up, 16 parallel, faster than libnetwork", "×", 8, own.ParallelUp.Rate/peer.ParallelUp.Rate))
 	}
 	if floor, ok := r.row(kindFloor); ok {
 		r.add(atMost("up, sequential, of the floor's time", "×", 2.5, ratio(own.Up.P50, floor.Up.P50)))
