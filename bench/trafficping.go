@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 )
@@ -15,11 +14,6 @@ import (
 const (
 	echo4, echo6 = 8, 128 // ICMP types
 	echoHeader   = 8      // bytes, in both families
-
-	// echoTimeout is far above what an answer takes on a busy machine; what has not come by then never will. All
-	// namespaces of a machine share the kernel's queues of packets, so one may be lost for what others send.
-	echoTimeout = time.Second
-	echoesLost  = 3 // in a turn: more is no accident
 )
 
 // echo is pings, the next as soon as the last is answered. The other side's kernel answers by itself, and the thread that
@@ -51,7 +45,7 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 		if e.fd, err = syscall.Socket(domain, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, protocol); err != nil {
 			return fmt.Errorf("open socket: %w", err)
 		}
-		timeout := syscall.NsecToTimeval(echoTimeout.Nanoseconds())
+		timeout := syscall.NsecToTimeval(exchangeTimeout.Nanoseconds())
 		if err := syscall.SetsockoptTimeval(e.fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &timeout); err != nil {
 			return fmt.Errorf("set timeout: %w", err)
 		}
@@ -61,24 +55,6 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 		return nil, errors.Join(fmt.Errorf("ping %s from %s: %w", addr, w.from.Name, err), e.close())
 	}
 	return e, nil
-}
-
-func (e *echo) turn(_ context.Context, d time.Duration) (reading, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	r := reading{trips: make([]time.Duration, 0, int(d/(5*time.Microsecond)))}
-	for start := time.Now(); time.Since(start) < d || len(r.trips) == 0; {
-		took, err := e.once()
-		switch {
-		case errors.Is(err, syscall.EAGAIN) && r.lost < echoesLost:
-			r.lost++
-		case err != nil:
-			return reading{}, err
-		default:
-			r.trips = append(r.trips, took)
-		}
-	}
-	return r, nil
 }
 
 // once sends one ping and returns how long the answer took.
@@ -93,6 +69,8 @@ func (e *echo) once() (time.Duration, error) {
 		n, err := syscall.Read(e.fd, e.reply)
 		switch {
 		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, errLost
 		case err != nil:
 			return 0, fmt.Errorf("wait for the answer to ping %d: %w", e.seq, err)
 		case n == len(e.request) && binary.BigEndian.Uint16(e.reply[6:]) == e.seq:

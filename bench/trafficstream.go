@@ -8,101 +8,61 @@ import (
 	"net"
 	"net/netip"
 	"time"
-
-	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-// A probe measures one thing of one way. It is made once and has many turns, so that its connection is at its speed and
-// known to whatever is between.
+// A probe measures one thing of one way. It is made once and has many turns, so that its connection is known to whatever is
+// between. One thread sends and receives, so that how fast the scheduler wakes another is no part of what is measured.
 type probe interface {
-	// turn measures for about d; what it returns is per second, or the time of each round trip.
-	turn(ctx context.Context, d time.Duration) (reading, error)
+	// once returns how long one exchange takes; errLost when what was sent has not arrived.
+	once() (time.Duration, error)
 	close() error
 }
 
-// reading is what a turn has shown: a rate, or round trips.
-type reading struct {
-	rate  float64
-	trips []time.Duration
-	lost  int // datagrams and pings
-}
+var errLost = errors.New("what was sent has not arrived")
 
 const (
-	// streamBuffer is several times what is on its way at 20 Gbit/s and the 50 µs of a round trip here, and little
-	// enough to be gone when the next turn begins.
-	streamBuffer = 512 << 10
-	streamChunk  = 64 << 10
+	// streamChunk is what is written before it is read again: two of the largest segments that the kernel makes.
+	streamChunk = 128 << 10
+	// streamBuffer takes more than a chunk with the kernel's overhead, so that writing never waits for reading.
+	streamBuffer = 4 * streamChunk
 
-	// drainTimeout is far above what a buffer needs to get through on a busy machine.
-	drainTimeout = 20 * time.Second
+	// exchangeTimeout is far above what an exchange takes on a busy machine; what has not come by then never will.
+	exchangeTimeout = 2 * time.Second
 )
 
-// stream is one TCP connection; its rate is in bits.
+// stream is one TCP connection.
 type stream struct {
-	out, in  net.Conn
-	sent     int64
-	received meter
-	ended    chan error // of the receiver
+	out, in net.Conn
+	buf     []byte
 }
 
-func openStream(ctx context.Context, w *way, addr netip.Addr, _ int) (probe, error) {
+func openStream(ctx context.Context, w *way, addr netip.Addr, size int) (probe, error) {
 	l, err := w.to.Listen(netip.AddrPortFrom(addr, 0))
 	if err != nil {
 		return nil, fmt.Errorf("stream to %s: %w", addr, err)
 	}
-	s := &stream{ended: make(chan error, 1)}
+	s := &stream{buf: make([]byte, size)}
 	if s.out, err = w.from.Dial(ctx, l.Addr().(*net.TCPAddr).AddrPort()); err != nil {
 		return nil, errors.Join(fmt.Errorf("stream to %s: %w", addr, err), l.Close())
 	}
 	if s.in, err = l.Accept(); err != nil {
 		return nil, errors.Join(fmt.Errorf("stream to %s: %w", addr, err), l.Close(), s.out.Close())
 	}
-	go s.receive()
 	return s, errors.Join(l.Close(), s.out.(*net.TCPConn).SetWriteBuffer(streamBuffer))
 }
 
-func (s *stream) receive() {
-	buf := make([]byte, streamBuffer)
-	for {
-		n, err := s.in.Read(buf)
-		s.received.add(int64(n))
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			s.ended <- err
-			return
-		}
+func (s *stream) once() (time.Duration, error) {
+	start := time.Now()
+	if err := errors.Join(s.out.SetDeadline(start.Add(exchangeTimeout)), s.in.SetDeadline(start.Add(exchangeTimeout))); err != nil {
+		return 0, err
 	}
+	if _, err := s.out.Write(s.buf); err != nil {
+		return 0, err
+	}
+	if _, err := io.ReadFull(s.in, s.buf); err != nil {
+		return 0, err
+	}
+	return time.Since(start), nil
 }
 
-func (s *stream) turn(ctx context.Context, d time.Duration) (reading, error) {
-	if err := s.out.SetWriteDeadline(time.Now().Add(d + drainTimeout)); err != nil {
-		return reading{}, err
-	}
-	chunk := make([]byte, streamChunk)
-	rate, err := s.received.rate(d, func(until time.Time) error {
-		for time.Now().Before(until) {
-			n, err := s.out.Write(chunk)
-			s.sent += int64(n)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return reading{}, err
-	}
-	err = testutil.Wait(ctx, drainTimeout, func() error {
-		if got := s.received.total.Load(); got != s.sent {
-			return fmt.Errorf("%d of %d bytes have arrived", got, s.sent)
-		}
-		return nil
-	})
-	return reading{rate: 8 * rate}, err
-}
-
-func (s *stream) close() error {
-	return errors.Join(s.out.Close(), <-s.ended, s.in.Close())
-}
+func (s *stream) close() error { return errors.Join(s.out.Close(), s.in.Close()) }
