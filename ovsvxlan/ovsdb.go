@@ -20,6 +20,9 @@ import (
 const (
 	// callTimeout bounds one call to ovsdb-server, which answers in milliseconds unless it is stopped.
 	callTimeout = 5 * time.Second
+	// portTimeout is what ovs-vswitchd may take for each port that comes or goes, besides. The netdev datapath closes a packet
+	// socket for one that goes, which takes the kernel 12 ms: it removed a bridge with 500 in 6.3 s.
+	portTimeout = 50 * time.Millisecond
 	// redialDelay is short because a local connect to an absent server costs microseconds.
 	redialDelay = 100 * time.Millisecond
 	// connectionProbe is how often a session looks whether libovsdb lost the connection without telling.
@@ -251,9 +254,9 @@ func (d *database) transact(ctx context.Context, root string, ops ...ovsdb.Opera
 	return int(number), nil
 }
 
-// awaitApplied waits until ovs-vswitchd has taken up configuration cfg.
-func (d *database) awaitApplied(ctx context.Context, cfg int) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+// awaitApplied waits until ovs-vswitchd has taken up configuration cfg, which changes so many ports.
+func (d *database) awaitApplied(ctx context.Context, cfg, ports int) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Duration(ports)*portTimeout)
 	defer cancel()
 	err := d.await(ctx, func(c client.Client) (bool, error) {
 		root, err := readRoot(ctx, c)

@@ -118,7 +118,7 @@ func (r *rows) removeAll(ctx context.Context, have haveRows) error {
 	if err != nil {
 		return fmt.Errorf("remove bridge %s: %w", r.bridge, err)
 	}
-	if err := r.db.awaitApplied(ctx, cfg); err != nil {
+	if err := r.db.awaitApplied(ctx, cfg, len(have.bridge.Ports)); err != nil {
 		return fmt.Errorf("remove bridge %s: %w", r.bridge, err)
 	}
 	return nil
@@ -179,7 +179,7 @@ func (r *rows) commit(ctx context.Context, root string, plans map[string]portPla
 			last = max(last, cfg)
 			return err
 		}, isRefused))
-		if err := r.db.awaitApplied(ctx, last); err != nil {
+		if err := r.db.awaitApplied(ctx, last, len(keys)); err != nil {
 			for _, key := range keys {
 				errs[key] = errors.Join(errs[key], err)
 			}
@@ -200,7 +200,7 @@ func (r *rows) verify(ctx context.Context, root string, want wantRows, keys []st
 		// Nothing was committed, so nothing was waited for: the daemon may just be busy starting.
 		cfg, err := r.db.transact(ctx, root)
 		if err == nil {
-			err = r.db.awaitApplied(ctx, cfg)
+			err = r.db.awaitApplied(ctx, cfg, 0)
 		}
 		if err != nil {
 			maps.Copy(errs, failAll(slices.Collect(maps.Keys(bad)), err))
