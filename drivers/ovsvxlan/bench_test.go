@@ -46,6 +46,26 @@ func BenchmarkEndpoint(b *testing.B) {
 	}
 }
 
+// BenchmarkNetwork is what one network more costs on a host that has one, or many.
+func BenchmarkNetwork(b *testing.B) {
+	for _, others := range []int{1, 500} {
+		b.Run(fmt.Sprintf("beside %d", others), func(b *testing.B) {
+			d := newNode(b).newDriver(b)
+			want := make([]drivers.NetworkState, others)
+			for i := range want {
+				want[i].Network = numbered(i + 1)
+			}
+			rig.Must(b, d.Sync(b.Context(), want))
+			n := numbered(others + 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				rig.Must(b, d.ApplyNetwork(b.Context(), n))
+				rig.Must(b, d.RemoveNetwork(b.Context(), n.ID))
+			}
+		})
+	}
+}
+
 // BenchmarkCheck looks at a host with many endpoints and finds all right, as a controller does every few seconds.
 func BenchmarkCheck(b *testing.B) {
 	d, want := newCrowd(b, crowd)
@@ -78,6 +98,13 @@ func newCrowd(b *testing.B, count int) (*Driver, []drivers.NetworkState) {
 	want := []drivers.NetworkState{rig.Crowd(roomy(), count, rig.NewPath(b))}
 	rig.Must(b, d.Sync(b.Context(), want))
 	return d, want
+}
+
+// numbered is one of more networks than rig has subnets for.
+func numbered(i int) drivers.Network {
+	n := overlay(1)
+	n.ID, n.VNI = drivers.NetworkID(rig.ID(i)), uint32(i)
+	return n
 }
 
 func roomy() drivers.Network {

@@ -106,14 +106,12 @@ func (d *Driver) ensureNode(ctx context.Context, fits int) error {
 		return err
 	}
 	d.mu.Lock()
-	networks := maps.Clone(d.networks)
-	d.mu.Unlock()
-	for _, nw := range networks {
-		if err := d.host.Forward(ctx, nw.Network); err != nil {
-			return err
-		}
+	networks := make([]drivers.Network, 0, len(d.networks))
+	for _, nw := range d.networks {
+		networks = append(networks, nw.Network)
 	}
-	return nil
+	d.mu.Unlock()
+	return d.host.Forward(ctx, networks...)
 }
 
 func (d *Driver) ensureLinks(ctx context.Context, fits int) error {

@@ -26,11 +26,18 @@ func forwarding(n drivers.Network) []string {
 	return keys
 }
 
-// Forward lets the host forward what the network needs forwarded. Nobody undoes it: others may have come to rely on it.
-func (h Host) Forward(ctx context.Context, n drivers.Network) error {
-	for _, key := range forwarding(n) {
-		if err := h.SetSysctl(ctx, key, "1"); err != nil {
-			return fmt.Errorf("network %s: enable forwarding: %w", n.ID, err)
+// Forward lets the host forward what the networks need forwarded. Nobody undoes it: others may have come to rely on it.
+func (h Host) Forward(ctx context.Context, networks ...drivers.Network) error {
+	done := map[string]bool{}
+	for _, n := range networks {
+		for _, key := range forwarding(n) {
+			if done[key] {
+				continue
+			}
+			done[key] = true
+			if err := h.SetSysctl(ctx, key, "1"); err != nil {
+				return fmt.Errorf("network %s: enable forwarding: %w", n.ID, err)
+			}
 		}
 	}
 	return nil
