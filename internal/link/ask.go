@@ -122,18 +122,28 @@ func newLinkConf(raw []byte) (linkConf, error) {
 }
 
 // attribute finds an attribute in nested ones by the path to it; nil: there is none.
-func attribute(data []byte, path ...uint16) ([]byte, error) {
+func attribute(data []byte, path ...uint16) (_ []byte, err error) {
 	for _, kind := range path {
-		attrs, err := nl.ParseRouteAttr(data)
-		if err != nil {
+		if data, err = findAttribute(data, kind); err != nil {
 			return nil, err
-		}
-		data = nil
-		for _, a := range attrs {
-			if a.Attr.Type&^unix.NLA_F_NESTED == kind {
-				data = a.Value
-			}
 		}
 	}
 	return data, nil
+}
+
+// findAttribute makes no list of all attributes: a link message has more than sixty, and one is asked for at each look at an
+// endpoint.
+func findAttribute(data []byte, kind uint16) (value []byte, err error) {
+	for len(data) >= unix.SizeofRtAttr {
+		size := int(binary.NativeEndian.Uint16(data))
+		if size < unix.SizeofRtAttr || size > len(data) {
+			return nil, unix.EBADMSG
+		}
+		if binary.NativeEndian.Uint16(data[2:])&^unix.NLA_F_NESTED == kind {
+			value = data[unix.SizeofRtAttr:size]
+		}
+		aligned := (size + unix.RTA_ALIGNTO - 1) &^ (unix.RTA_ALIGNTO - 1)
+		data = data[min(aligned, len(data)):]
+	}
+	return value, nil
 }
