@@ -33,8 +33,8 @@ func TestCloneRows(t *testing.T) {
 
 // fill gives every field of a struct something to share.
 func fill(row reflect.Value) {
-	for i := range row.NumField() {
-		switch f := row.Field(i); f.Kind() {
+	for _, f := range row.Fields() {
+		switch f.Kind() {
 		case reflect.String:
 			f.SetString("text")
 		case reflect.Int:
