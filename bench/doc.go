@@ -8,12 +8,12 @@
 // whatever else the machine does meets all of them alike; before each block the kernel has finished removing the
 // namespaces of the one before. Judged are ratios between contenders of the same run, never milliseconds alone.
 //
-// The part traffic compares streams, datagrams and pings through each driver with the same thing built by hand on hosts of the
-// same kind, down to MTU, offloads and datapath. One thread has a socket in each of the two namespaces, so no program is started
-// and no other has to be woken: it writes some of a stream, or some datagrams, and then reads them. The two that compare have
-// short turns one after the other, and judged is the median of the ratios of neighbours; turns go on where it is not sure yet,
-// until the time is up. A target is missed when the true median is, in 95 of 100 cases, beyond it; a busy machine widens that
-// interval, which is printed.
+// The part traffic compares streams, datagrams and pings through each driver with the same thing built by hand on hosts of
+// the same kind, down to MTU, offloads and datapath. One thread has a socket in each of the two namespaces, so no program is
+// started and no other has to be woken: it writes some of a stream, or some datagrams, and then reads them. The two that
+// compare have short turns one after the other; a turn shows what the least disturbed tenth of its exchanges took. Judged is
+// the median of the ratios of neighbours, and turns go on where that is not sure yet, until the time is up. A target is
+// missed when the true median is, in 95 of 100 cases, beyond it; a busy machine widens that interval, which is printed.
 //
 // The part scale simulates clusters of up to 1,000 nodes and 30,000 endpoints, in one process beside a real etcd. Real are the
 // controllers, their stores, their connections to etcd and every record and event. Simulated are the driver, which programs

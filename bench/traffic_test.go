@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/netip"
 	"testing"
-	"time"
 )
 
 func TestCompareTakesNeighbours(t *testing.T) {
@@ -99,13 +98,13 @@ func TestTraffic(t *testing.T) {
 	for _, c := range r.Cells {
 		for _, f := range []figure{c.Own, c.Hand} {
 			seen[f.Way]++
-			if f.Median <= 0 || f.Unit == unitTrips && f.P99 < time.Duration(f.Median) {
+			if f.Calm <= 0 || f.Unit == unitTrips && (float64(f.P50) < f.Calm/2 || f.P99 < f.P50) {
 				t.Errorf("%s: %+v", f.name(), f)
 			}
 		}
 	}
 	for _, o := range r.Others {
-		if o.Median <= 0 {
+		if o.Calm <= 0 {
 			t.Errorf("%s: %+v", o.name(), o)
 		}
 	}

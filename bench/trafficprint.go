@@ -64,16 +64,16 @@ func (r *results) printTraffic(p printer) {
 	if f == nil {
 		return
 	}
-	p("\ntraffic\tlibcnm\tp99\tlost\tby hand\tp99\tlost\tratio\tquartiles\t95 %% sure\tpairs of turns\t\n")
+	p("\ntraffic\tlibcnm\tp50\tp99\tlost\tby hand\tp50\tp99\tlost\tratio\tquartiles\t95 %% sure\tpairs of turns\t\n")
 	for _, c := range f.Cells {
 		q := c.Ratio
-		p("%s\t%s\t%s\t%d\t%s\t%s\t%d\t%.3f\t%.3f..%.3f\t%.3f..%.3f\t%d\t\n",
-			c.Own.name(), c.Own.value(), p99(c.Own), c.Own.Lost, c.Hand.value(), p99(c.Hand), c.Hand.Lost,
+		p("%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%.3f\t%.3f..%.3f\t%.3f..%.3f\t%d\t\n",
+			c.Own.name(), c.Own.value(), trip(c.Own.P50), trip(c.Own.P99), c.Own.Lost, c.Hand.value(), trip(c.Hand.P50), trip(c.Hand.P99), c.Hand.Lost,
 			q.Median, q.Q1, q.Q3, q.Low, q.High, q.Pairs)
 	}
-	p("\nfor information\tmedian\tp99\t\n")
+	p("\nfor information\tcalm\tp50\tp99\t\n")
 	for _, o := range f.Others {
-		p("%s\t%s\t%s\t\n", o.name(), o.value(), p99(o))
+		p("%s\t%s\t%s\t%s\t\n", o.name(), o.value(), trip(o.P50), trip(o.P99))
 	}
 	p("\nUDP round trip, µs, p50\ttables\tempty cache\tnew connection\tlater\tflows cached of %d connections\t\n", walkSamples)
 	for _, w := range f.Walks {
@@ -81,22 +81,23 @@ func (r *results) printTraffic(p printer) {
 	}
 }
 
-// value shows a median in a unit that people read.
+// value shows what a turn has shown in a unit that people read.
 func (f figure) value() string {
 	switch f.Unit {
 	case unitBits:
-		return fmt.Sprintf("%.0f Mbit/s", f.Median/1e6)
+		return fmt.Sprintf("%.0f Mbit/s", f.Calm/1e6)
 	case unitPackets:
-		return fmt.Sprintf("%.1f kpps", f.Median/1e3)
+		return fmt.Sprintf("%.1f kpps", f.Calm/1e3)
 	}
-	return us(time.Duration(f.Median)) + " µs"
+	return us(time.Duration(f.Calm)) + " µs"
 }
 
-func p99(f figure) string {
-	if f.Unit != unitTrips {
+// trip shows a round trip; rates have none.
+func trip(d time.Duration) string {
+	if d == 0 {
 		return ""
 	}
-	return us(f.P99) + " µs"
+	return us(d) + " µs"
 }
 
 func us(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/1e3) }

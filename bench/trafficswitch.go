@@ -13,7 +13,7 @@ import (
 const (
 	overlayBridge = ovsvxlan.DefaultBridge
 	netdev        = string(ovsvxlan.DatapathNetdev)
-	handKey       = 42 // and above: VNIs of tunnels by hand, others than that of libcnm's network
+	handKey       = 42 // VNI of the tunnel by hand, another than that of libcnm's network
 )
 
 // handSwitch is a bridge of the host's Open vSwitch, beside libcnm's and on the same kind of datapath.
@@ -21,7 +21,6 @@ type handSwitch struct {
 	host  *testutil.Host
 	kind  string // of datapath
 	ports int
-	keys  int
 }
 
 func newHandSwitch(t testutil.TB, h *testutil.Host) *handSwitch {
@@ -92,8 +91,6 @@ func handFar(t testutil.TB, a, b *handSwitch, mtu int) *way {
 
 func (s *handSwitch) tunnel(t testutil.TB, remote netip.Addr) int {
 	t.Helper()
-	key := strconv.Itoa(handKey + s.keys)
-	s.keys++
-	return s.add(t, handName+"-vxlan"+key, "type=vxlan", "options:remote_ip="+remote.String(),
-		"options:local_ip="+s.host.VTEP.String(), "options:key="+key, "options:csum=true")
+	return s.add(t, handName+"-vxlan", "type=vxlan", "options:remote_ip="+remote.String(),
+		"options:local_ip="+s.host.VTEP.String(), "options:key="+strconv.Itoa(handKey), "options:csum=true")
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/libcnm/libcnm/internal/testutil"
@@ -122,56 +121,11 @@ func (w *ways) switches(t testutil.TB, cfg config) {
 	there := trafficLane(t, cfg, rig.Hosts[1], kindOverlay, rig.Etcd.Endpoints())
 	there.next = 1 << 14 // names are unique in the network
 
-	const near, far = "ovs-vxlan, one host", "ovs-vxlan, two hosts"
-	own := []*way{pairOf(t, near, here, here)}
-	var ownFar []*way
-	for range farPairs {
-		ownFar = append(ownFar, pairOf(t, far, here, there))
-	}
-	own[0].ready(t) // it knows its MTU then, which is that of all
-	mtu := own[0].mtu
+	near, far := pairOf(t, "ovs-vxlan, one host", here, here), pairOf(t, "ovs-vxlan, two hosts", here, there)
+	near.ready(t) // it knows its MTU then, which is that of all
 	hands := []*handSwitch{newHandSwitch(t, rig.Hosts[0]), newHandSwitch(t, rig.Hosts[1])}
-	hand := []*way{handNear(t, hands[0], mtu)}
-	var handFars []*way
-	for range farPairs {
-		handFars = append(handFars, handFar(t, hands[0], hands[1], mtu))
-	}
-	w.overlay, w.host = compared{fastest(t, own), fastest(t, hand)}, rig.Hosts[0]
-	w.compared = append(w.compared, w.overlay, compared{fastest(t, ownFar), fastest(t, handFars)})
-}
-
-// farPairs is how many pairs of endpoints there are on two hosts, so that one is likely to have a good place in fastest.
-const farPairs = 3
-
-// choiceTurns is how often each way pings before one is chosen.
-const choiceTurns = 5
-
-// fastest chooses among ways, and their opposite directions, that differ by nothing but the place of their ports. Open
-// vSwitch's netdev datapath looks at its ports one after the other, always in the same order, which depends on their numbers. An
-// answer that comes by a port whose turn is next gets through at once, by another only in the next round, which makes a
-// round trip half as long again. Who has numbers of which kind is luck, so libcnm and what is built by hand have both.
-func fastest(t testutil.TB, list []*way) *way {
-	t.Helper()
-	for _, w := range slices.Clone(list) {
-		list = append(list, &way{name: w.name, from: w.to, to: w.from, sources: w.addrs, addrs: w.sources})
-	}
-	pings := make([]*record, len(list))
-	for i, w := range list {
-		w.ready(t)
-		pings[i] = newRecord(t, pingSmall, w, w.addrs[0])
-	}
-	for range choiceTurns {
-		for _, p := range pings {
-			p.take(t)
-		}
-	}
-	best := 0
-	for i, p := range pings {
-		if middle(p.values) < middle(pings[best].values) {
-			best = i
-		}
-	}
-	return list[best]
+	w.overlay, w.host = compared{near, handNear(t, hands[0], near.mtu)}, rig.Hosts[0]
+	w.compared = append(w.compared, w.overlay, compared{far, handFar(t, hands[0], hands[1], near.mtu)})
 }
 
 // trafficLane opens a contender that leaves the machine alone once its endpoints are there.
