@@ -96,9 +96,13 @@ func (b *builder) replies() {
 	b.add(TableReply, exact, ovs.ProtocolICMPv6, ndSolicit(),
 		ovs.Move("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"),
 		ovs.Move("NXM_NX_ND_TARGET[]", "NXM_NX_IPV6_SRC[]"),
-		ovs.SetField("2", "nd_options_type"),      // target link-layer address
-		ovs.SetField("1610612736", "nd_reserved"), // solicited, override: bits 30 and 29
-		ovs.SetField("136", "icmpv6_type"),        // neighbor advertisement
+		// The kernel's datapath knows neither of the two fields, so Open vSwitch refuses to set one to a value. What it
+		// does to answers it does in ovs-vswitchd, which knows them: there they can be copied.
+		ovs.SetField("0x60000000", "reg3"), // solicited, override: bits 30 and 29
+		ovs.Move("NXM_NX_REG3[]", "ERICOXM_OF_ICMPV6_ND_RESERVED[]"),
+		ovs.SetField("0x2", "reg3"), // target link-layer address
+		ovs.Move("NXM_NX_REG3[0..7]", "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE[]"),
+		ovs.SetField("136", "icmpv6_type"), // neighbor advertisement
 		resubmit(TableReplyND))
 	b.add(TableReplyND, exact, ovs.ProtocolICMPv6, match(ovs.ICMPType(icmp6NeighborAdvert), ovs.ICMPCode(0)),
 		ovs.Move("NXM_OF_ETH_SRC[]", "NXM_NX_ND_TLL[]"),

@@ -181,6 +181,17 @@ func (g golden) check(t *testing.T, name, got string) {
 	}
 }
 
+// TestKernelTakesProgram: on the kernel's datapath Open vSwitch refuses a program that sets one of these to a value.
+func TestKernelTakesProgram(t *testing.T) {
+	forEachGolden(t, func(t *testing.T, g golden) {
+		for flow := range strings.Lines(g.section(flowsFile)) {
+			if strings.Contains(flow, "->nd_options_type") || strings.Contains(flow, "->nd_reserved") {
+				t.Errorf("sets a field that the kernel does not know: %s", flow)
+			}
+		}
+	})
+}
+
 func TestGoldenCompile(t *testing.T) {
 	forEachGolden(t, func(t *testing.T, g golden) {
 		bridge, rest := g.node.compile(t)
