@@ -28,7 +28,7 @@ type packetRig struct {
 func newPacketRig(t *testing.T) packetRig {
 	t.Helper()
 	r := packetRig{rig: rig{testutil.StartOVS(t, testutil.OVSOptions{})}}
-	r.ovs.Vsctl(t, "add-br", bridgeName, "--", "set", "bridge", bridgeName, "datapath_type=netdev", "fail_mode=secure")
+	r.ovs.Vsctl(t, "add-br", bridgeName, "--", "set", "bridge", bridgeName, "datapath_type="+testutil.Datapath(), "fail_mode=secure")
 	// The tunnel port has to exist for the program to make sense; nothing is sent there.
 	r.ovs.Vsctl(t, "add-port", bridgeName, "vxlan", "--", "set", "interface", "vxlan", "type=vxlan", "ofport_request=1",
 		"options:remote_ip=flow", "options:key=flow")

@@ -14,8 +14,8 @@ import (
 	"github.com/libcnm/libcnm/ovsvxlan"
 )
 
-// The rig of these tests: one node, which is the test's own namespace, with a private Open vSwitch on the netdev
-// datapath and its VTEP address on br-phy.
+// The rig of these tests: one node, which is the test's own namespace, with a private Open vSwitch and its VTEP
+// address on br-phy.
 type host struct {
 	ovs  *testutil.OVS
 	home *testutil.NS
@@ -29,7 +29,7 @@ func newHost(t *testing.T) *host { t.Helper(); return newHostOn(t, testutil.OVSO
 func newHostOn(t *testing.T, opts testutil.OVSOptions) *host {
 	t.Helper()
 	r := &host{ovs: testutil.StartOVS(t, opts), home: testutil.HomeNS(t)}
-	r.ovs.Vsctl(t, "add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type=netdev", "fail_mode=standalone")
+	r.ovs.Vsctl(t, "add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type="+testutil.Datapath(), "fail_mode=standalone")
 	r.home.AddAddr(t, "br-phy", netip.PrefixFrom(rigVTEP, 24))
 	r.home.LinkUp(t, "br-phy")
 	log, _ := testutil.NewLogs(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/libcnm/libcnm/ovsvxlan"
 )
 
-// node is a host in the test's own namespace: Open vSwitch on the netdev datapath, the VTEP address on br-phy.
+// node is a host in the test's own namespace: Open vSwitch, the VTEP address on br-phy.
 type node struct {
 	ovs   *testutil.OVS
 	fw    Firewall
@@ -29,7 +29,7 @@ type node struct {
 func newNode(t testing.TB) *node {
 	t.Helper()
 	n := &node{ovs: testutil.StartOVS(t, testutil.OVSOptions{}), vtep: netip.MustParseAddr("192.0.2.1")}
-	n.ovs.Vsctl(t, "add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type=netdev", "fail_mode=standalone")
+	n.ovs.Vsctl(t, "add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type="+testutil.Datapath(), "fail_mode=standalone")
 	home := testutil.HomeNS(t)
 	home.AddAddr(t, "br-phy", netip.PrefixFrom(n.vtep, 24))
 	home.LinkUp(t, "br-phy")

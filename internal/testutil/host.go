@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// PhysicalBridge is a host's netdev bridge with its uplink and its VTEP address.
+	// PhysicalBridge is a host's netdev bridge with its uplink and its VTEP address. The kernel's datapath needs none.
 	PhysicalBridge = "br-phy"
 
 	uplink = "uplink"
@@ -24,7 +24,7 @@ type Host struct {
 	Addr4    netip.Addr
 	Addr6    netip.Addr
 	Dir      string // its /run and /var/lib as this process sees them: Dir/run and Dir/lib, without what is mounted there
-	Physical string // the link that has the addresses: PhysicalBridge, or the uplink with NoOVS
+	Physical string // the link that has the addresses: PhysicalBridge, or the uplink with NoOVS or KernelDatapath
 
 	rig   *Rig
 	space *space
@@ -33,7 +33,7 @@ type Host struct {
 
 func (r *Rig) newHost(t TB, number int) *Host {
 	t.Helper()
-	h := &Host{Name: fmt.Sprintf("host%d", number), Physical: PhysicalBridge, rig: r}
+	h := &Host{Name: fmt.Sprintf("host%d", number), Physical: uplink, rig: r}
 	h.Dir = r.dir(t, h.Name)
 	var err error
 	if h.space, err = newSpace(h.Name, h.Dir); err != nil {
@@ -54,10 +54,11 @@ func (r *Rig) newHost(t TB, number int) *Host {
 	if r.opts.IPv6Underlay {
 		h.VTEP = h.Addr6
 	}
-	if r.opts.NoOVS {
-		h.Physical = uplink
-	} else {
-		h.startOVS(t, number)
+	if !r.opts.NoOVS {
+		h.startOVS(t)
+	}
+	if !r.opts.NoOVS && !KernelDatapath() {
+		h.addPhysicalBridge(t, number)
 	}
 	h.NS.Sysctl(t, "net/ipv6/conf/"+h.Physical+"/accept_dad", "0")
 	h.NS.AddAddr(t, h.Physical, v4, v6)
@@ -69,18 +70,23 @@ func (r *Rig) newHost(t TB, number int) *Host {
 	return h
 }
 
-// startOVS starts the host's Open vSwitch and gives it the uplink.
-func (h *Host) startOVS(t TB, number int) {
+func (h *Host) startOVS(t TB) {
+	t.Helper()
+	h.OVS = &OVS{dir: filepath.Join(h.Dir, "run/openvswitch"), in: h, inside: "/run/openvswitch", system: KernelDatapath()}
+	h.OVS.start(t)
+}
+
+// addPhysicalBridge gives the host's Open vSwitch the uplink, because netdev sends tunnels only from its own bridges.
+func (h *Host) addPhysicalBridge(t TB, number int) {
 	t.Helper()
 	// A netdev bridge reads its links through packet sockets, so the host's own network stack gets every frame too. It
 	// must answer none: no ARP for the bridge's addresses, no IPv6, and frames to br-phy are not to the uplink's MAC.
 	h.NS.Sysctl(t, "net/ipv4/conf/"+uplink+"/arp_ignore", "8")
 	h.NS.Sysctl(t, "net/ipv6/conf/"+uplink+"/disable_ipv6", "1")
-	h.OVS = &OVS{dir: filepath.Join(h.Dir, "run/openvswitch"), in: h, inside: "/run/openvswitch"}
-	h.OVS.start(t)
 	mac := fmt.Sprintf("02:00:ac:1f:%02x:%02x", h.rig.serial, number)
 	h.OVS.Vsctl(t, "add-br", PhysicalBridge, "--", "set", "bridge", PhysicalBridge, "datapath_type=netdev",
 		"fail_mode=standalone", `other_config:hwaddr="`+mac+`"`, "--", "add-port", PhysicalBridge, uplink)
+	h.Physical = PhysicalBridge
 }
 
 // Command prepares a program that runs on the host.

@@ -24,7 +24,7 @@ type OVSOptions struct {
 	System bool   // allow the kernel's datapath, where one can be had; else only netdev
 }
 
-// OVS is a private ovsdb-server and ovs-vswitchd. Bridges must be datapath_type=netdev unless System.
+// OVS is a private ovsdb-server and ovs-vswitchd. Bridges must be datapath_type=netdev unless System, or of type Datapath().
 type OVS struct {
 	dir    string // as this process sees it
 	in     Place
@@ -54,7 +54,7 @@ func StartOVS(t TB, opts OVSOptions) *OVS {
 	if opts.In == nil {
 		opts.In = here{}
 	}
-	o := &OVS{dir: opts.Dir, in: opts.In, inside: opts.Dir, system: opts.System}
+	o := &OVS{dir: opts.Dir, in: opts.In, inside: opts.Dir, system: opts.System || KernelDatapath()}
 	o.start(t)
 	return o
 }
