@@ -226,7 +226,10 @@ func tune(within func(func() error) error, name string, noIPv6, txOff bool) erro
 // repairVeth sets everything that can be set on a living pair. The MTU goes before the sysctls: raised from below 1280
 // bytes, an end has IPv6 again.
 func (h *Handle) repairVeth(c *conn, v Veth, state vethState, master int) error {
-	attrs := append(physical(v.MAC, v.MTU), attr32(unix.IFLA_MASTER, uint32(master)))
+	attrs := physical(v.MAC, v.MTU)
+	if state.host.Master != master {
+		attrs = append(attrs, attr32(unix.IFLA_MASTER, uint32(master)))
+	}
 	err := c.changes.apply(newChange("repair veth", v.Name, unix.RTM_SETLINK, 0, headerUp(state.host.Index, true), attrs...))
 	if err != nil {
 		return v.explain(err)

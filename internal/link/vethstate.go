@@ -26,6 +26,15 @@ func (h *Handle) vethState(c *conn, v Veth, host Link) (vethState, error) {
 	if host.Kind != "veth" {
 		return s, nil
 	}
+	if v.Master == "" {
+		switched, err := c.switched(host)
+		if err != nil {
+			return s, err
+		}
+		if switched {
+			s.host.Master = 0
+		}
+	}
 	wantNS := -1
 	if v.Peer.NS != nil {
 		own, err := h.identity()
@@ -170,6 +179,19 @@ func (h *Handle) CheckVeth(ctx context.Context, v Veth) ([]Difference, error) {
 		return err
 	})
 	return out, err
+}
+
+// switched reports whether the link is a port of Open vSwitch's kernel datapath. Its master is then a link of the datapath,
+// which nobody can take it from but Open vSwitch: it is no port of a bridge.
+func (c *conn) switched(l Link) (bool, error) {
+	if l.Master == 0 {
+		return false, nil
+	}
+	master, err := c.askLink("master of "+l.Name, l.Master)
+	if errors.Is(err, errdefs.ErrNotFound) {
+		return false, nil // deleted meanwhile
+	}
+	return master.Kind == "openvswitch", err
 }
 
 // master looks up the bridge a link should be a port of. One that is absent is a difference.
