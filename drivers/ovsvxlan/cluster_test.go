@@ -81,6 +81,9 @@ func (c *cluster) tell(t *testing.T) {
 			}
 			c.call(t, i, "peers", peersOf{id, drivers.PeerUpdate{Full: true, Set: s.Peers, Members: s.Members}})
 		}
+		if testutil.KernelDatapath() {
+			continue // the host's own neighbour table is asked, which makes packets wait
+		}
 		for _, m := range c.members(i) {
 			testutil.Eventually(t, 10*time.Second, func() error {
 				if known := c.Hosts[i].OVS.Appctl(t, "tnl/neigh/show"); !strings.Contains(known, m.String()+" ") {

@@ -2,6 +2,7 @@ package ovsvxlan
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -10,6 +11,7 @@ import (
 	"github.com/libcnm/libcnm/drivers/drivertest"
 	"github.com/libcnm/libcnm/drivers/internal/veths"
 	"github.com/libcnm/libcnm/internal/link"
+	"github.com/libcnm/libcnm/internal/testutil"
 	"github.com/libcnm/libcnm/internal/testutil/rig"
 )
 
@@ -63,13 +65,12 @@ func (n *node) damages(tb testing.TB) []drivertest.Damage {
 		return func(drivers.NetworkState) { rig.OnLink(tb, name, do) }
 	}
 	mgmt := n.ovs.RunDir() + "/cnm-int.mgmt"
-	return append(rig.VethDamage(tb, veth),
+	damages := append(rig.VethDamage(tb, veth),
 		drivertest.Damage{Name: "bridge deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-br", "cnm-int") }},
 		drivertest.Damage{Name: "port deleted", Break: func(s drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", veth(s)) }},
 		drivertest.Damage{Name: "tunnel deleted", Break: func(drivers.NetworkState) { n.vsctl(tb, "del-port", "cnm-int", "cnm-int-vxlan") }},
 		drivertest.Damage{Name: "flows deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-flows", mgmt) }},
 		drivertest.Damage{Name: "groups deleted", Break: func(drivers.NetworkState) { n.ofctl(tb, "del-groups", mgmt) }},
-		drivertest.Damage{Name: "sink up", Break: onLink(sinkName, netlink.LinkSetUp)},
 		drivertest.Damage{Name: "gateway deleted", Break: onLink(gatewayHost, netlink.LinkDel)},
 		drivertest.Damage{Name: "gateway without its IPv4 address", Break: onLink(gatewayHost, func(l netlink.Link) error {
 			addr, err := netlink.ParseAddr(netip.PrefixFrom(DefaultTransit4.Addr().Next(), 18).String())
@@ -77,4 +78,8 @@ func (n *node) damages(tb testing.TB) []drivertest.Damage {
 			return netlink.AddrDel(l, addr)
 		})},
 	)
+	if testutil.KernelDatapath() { // there is no sink, and only Open vSwitch can take a port out of its datapath
+		return slices.DeleteFunc(damages, func(d drivertest.Damage) bool { return d.Name == "veth in no bridge" })
+	}
+	return append(damages, drivertest.Damage{Name: "sink up", Break: onLink(sinkName, netlink.LinkSetUp)})
 }
