@@ -14,7 +14,7 @@ RACE ?= -race
 COUNT ?= 10
 FUZZTIME ?= 20s
 
-.PHONY: help deps build test test-race test-crash lint fuzz bench bench-scale bench-code golden generate demo check clean FORCE
+.PHONY: help deps build test test-race test-crash test-kernel lint fuzz bench bench-scale bench-kernel bench-code golden generate demo check clean FORCE
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,6 +39,14 @@ test-crash: deps ## every crash point, walk and fault instead of a sample, and a
 	LIBCNM_FULL=1 LIBCNM_REPORT=$(CURDIR)/build/reliability.jsonl go test -count=1 -timeout 2h ./internal/reliability/... ./store/local
 	@go run ./internal/reliability/report/print build/reliability.jsonl
 
+# Of the root package what overlays are in; the rest does not depend on the datapath. A test's time is that of the virtual
+# machine, which may be an hour of this one.
+test-kernel: deps ## the overlay's tests on the kernel's Open vSwitch datapath, in a virtual machine
+	@go test -count=1 -run '^$$' . # builds etcd, for which the virtual machine has no network
+	LIBCNM_DATAPATH=system go test -count=1 -p 1 -timeout 2h -v -exec '$(CURDIR)/scripts/in-qemu -t 7200' \
+		-run 'TestPackets|TestEndpoints|TestNetworksAreApart|TestRemove|TestAcrossHosts|TestEgress|TestControllerRestart|TestConformance|TestMTU|TestCloseLeavesTraffic|TestOverlayAcrossHosts' \
+		./ovsvxlan ./drivers/ovsvxlan .
+
 lint: ## run the linters, and show that the import rules catch what they should
 	@scripts/install-lint
 	bin/golangci-lint run ./...
@@ -61,6 +69,12 @@ bench: deps $(BENCH)/bench ## measure against libnetwork, CNI, the kernel's floo
 
 bench-scale: deps $(BENCH)/bench ## measure a restart with 1,000 endpoints, the overlay, and clusters of up to 1,000 nodes
 	$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts restart,overlay,scale -out $(BENCH)/scale
+
+bench-kernel: deps $(BENCH)/bench ## compare traffic with networks by hand on the kernel's Open vSwitch datapath, in a virtual machine
+	@go test -count=1 -run '^$$' . # builds etcd, for which the virtual machine has no network
+	@mkdir -p $(BENCH)/kernel
+	LIBCNM_DATAPATH=system scripts/in-qemu -t 7200 -o $(BENCH)/kernel \
+		$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts traffic -reps 1 -out $(BENCH)/kernel
 
 bench-code: deps ## run the Go benchmarks COUNT times, for benchstat
 	go test -run '^$$' -bench . -benchmem -count=$(COUNT) ./...
