@@ -174,8 +174,9 @@ type Pinger struct {
 
 	mu    sync.Mutex // guards all following fields
 	stats PingStats
-	last  time.Time // of the last answer, or the start
-	ended time.Time // when Stop was called
+	lap   time.Duration // longest silence since the last Lap
+	last  time.Time     // of the last answer, or the start
+	ended time.Time     // when Stop was called
 	err   error
 }
 
@@ -203,6 +204,15 @@ func (p *Pinger) Stats() PingStats {
 	s := p.stats
 	s.Longest = max(s.Longest, time.Since(p.last))
 	return s
+}
+
+// Lap returns the longest silence since the last Lap, or the start.
+func (p *Pinger) Lap() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	longest := max(p.lap, time.Since(p.last))
+	p.lap = 0
+	return longest
 }
 
 // Stop ends the pings, waits up to a second for answers on their way and returns what was seen. The error is the first that
@@ -258,6 +268,7 @@ func (p *Pinger) receive() {
 			now = p.ended
 		}
 		p.stats.Longest = max(p.stats.Longest, now.Sub(p.last))
+		p.lap = max(p.lap, now.Sub(p.last))
 		if err == nil {
 			p.stats.Received++
 			p.last = now

@@ -19,6 +19,7 @@ const pingEvery = 20 * time.Millisecond
 // on etcd, from main to another host.
 type bystanders struct {
 	pings []*bystanding
+	idle  *idle
 }
 
 // bystanding is one of the pings.
@@ -31,7 +32,8 @@ type bystanding struct {
 	name   string
 	across bool // hosts
 	*testutil.Pinger
-	lost int // seen so far
+	lost    int // seen so far
+	excused int // of these
 }
 
 // stall is how long pings across hosts may stop beyond what a busy machine makes of those within one.
@@ -63,9 +65,11 @@ func newBystanders(t *testing.T, l *lane) bystanders {
 	return b
 }
 
-// check complains of pings that were lost since the last time. A moment in which none is on its way tells.
+// check complains of pings that were lost since the last time, unless the machine lost them. A moment in which none is on its
+// way tells.
 func (b *bystanders) check(t *testing.T) {
 	t.Helper()
+	excuse := b.idle.excuse(t)
 	for _, p := range b.pings {
 		if p.across {
 			continue
@@ -78,9 +82,16 @@ func (b *bystanders) check(t *testing.T) {
 			}
 			return nil
 		})
+		switch {
+		case err == nil:
+		case excuse != "":
+			p.excused += fewest
+			t.Logf("bystanders, %s: %d pings lost, but %s", p.name, fewest, excuse)
+		default:
+			t.Errorf("bystanders, %s: %d pings lost", p.name, fewest)
+		}
 		if err != nil {
 			p.lost += fewest
-			t.Errorf("bystanders, %s: %d pings lost", p.name, fewest)
 		}
 	}
 }
@@ -101,7 +112,8 @@ func (b *bystanders) stop(t *testing.T, f *report.Figures) {
 			continue
 		}
 		within = max(within, stats.Longest)
-		if lost := stats.Sent - stats.Received; lost > 0 {
+		f.Excused += p.excused
+		if lost := stats.Sent - stats.Received - p.excused; lost > 0 {
 			f.Lost += lost
 			t.Errorf("bystanders, %s: %d pings lost", p.name, lost)
 		}

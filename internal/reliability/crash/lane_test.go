@@ -43,13 +43,15 @@ func newLane(t *testing.T, kind string) *lane {
 		moments: make(map[point]int), hits: make(hits),
 	}
 	if kind == storeLocal {
-		l.rig = testutil.NewHosts(t, 2, testutil.HostsOptions{})
+		l.rig = testutil.NewHosts(t, 3, testutil.HostsOptions{})
 	} else {
-		l.rig = testutil.NewHosts(t, 3, testutil.HostsOptions{EtcdMembers: 1})
+		l.rig = testutil.NewHosts(t, 4, testutil.HostsOptions{EtcdMembers: 1})
 		l.other = l.rig.Hosts[2]
 	}
 	l.main, l.spare = l.rig.Hosts[0], l.rig.Hosts[1]
-	for _, h := range l.rig.Hosts {
+	last := len(l.rig.Hosts) - 1
+	hosts, unused := l.rig.Hosts[:last], l.rig.Hosts[last]
+	for _, h := range hosts {
 		at := opening{Node: h.Name, Underlay: h.VTEP}
 		if l.rig.Etcd != nil {
 			at.Etcd = l.rig.Etcd.Endpoints()
@@ -59,7 +61,8 @@ func newLane(t *testing.T, kind string) *lane {
 		l.call(t, h, "open", at, nil)
 	}
 	l.bystanders = newBystanders(t, l)
-	for _, h := range l.rig.Hosts {
+	l.bystanders.idle = newIdle(t, unused, l.rig)
+	for _, h := range hosts {
 		l.settle(t, h, look{})
 		var list []string
 		l.call(t, h, "inventory", nil, &list)
