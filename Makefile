@@ -39,12 +39,12 @@ test-crash: deps ## every crash point, walk and fault instead of a sample, and a
 	LIBCNM_FULL=1 LIBCNM_REPORT=$(CURDIR)/build/reliability.jsonl go test -count=1 -timeout 2h ./internal/reliability/... ./store/local
 	@go run ./internal/reliability/report/print build/reliability.jsonl
 
-# Of the root package what overlays are in; the rest does not depend on the datapath. A test's time is that of the virtual
-# machine, which may be an hour of this one.
+# What depends on the datapath: frames through the pipeline, the driver's laws, the overlay's tests. A test's time is that of the virtual
+# machine, which may be ten times this one's.
 test-kernel: deps ## the overlay's tests on the kernel's Open vSwitch datapath, in a virtual machine
 	@go test -count=1 -run '^$$' . # builds etcd, for which the virtual machine has no network
 	LIBCNM_DATAPATH=system go test -count=1 -p 1 -timeout 2h -v -exec '$(CURDIR)/scripts/in-qemu -t 7200' \
-		-run 'TestPackets|TestEndpoints|TestNetworksAreApart|TestRemove|TestAcrossHosts|TestEgress|TestControllerRestart|TestConformance|TestMTU|TestCloseLeavesTraffic|TestOverlayAcrossHosts' \
+		-run 'TestPackets|TestEndpoints|TestNetworksAreApart|TestRemove|TestAcrossHosts|TestEgress|TestControllerRestart|TestConformance|TestMTU|TestCloseLeavesTraffic|TestOverlayAcrossHosts|TestTrafficNeverStops|TestSwitchDownAtStart|TestAddressGoesFromHostToHost' \
 		./ovsvxlan ./drivers/ovsvxlan .
 
 lint: ## run the linters, and show that the import rules catch what they should
