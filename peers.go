@@ -59,7 +59,7 @@ func (m *membership) tellOnce(ctx context.Context) error {
 
 // tellNow is tellOnce for a holder of the gate. After a failure, unless it is for good, everything is to be told again.
 func (m *membership) tellNow(ctx context.Context) error {
-	if m.c.state.unfit(m.n.host) != nil {
+	if !m.c.state.fits(m.n.host) {
 		return nil // told when its first Sync has gone well
 	}
 	update, any := m.update()

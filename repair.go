@@ -58,7 +58,7 @@ func (c *NetworkController) repair(ctx context.Context, why cause) error {
 // repairDriver syncs a driver if its part of the host differs, and returns how many differences there were. The first
 // look is taken without keeping others waiting; what it finds may only be a call in progress.
 func (c *NetworkController) repairDriver(ctx context.Context, h *driverHost, why cause) (int, error) {
-	if c.state.unfit(h) == nil {
+	if c.state.fits(h) {
 		found, err := h.Check(ctx, c.state.desired(h))
 		if err == nil && !h.remains.worth(found, why) {
 			return 0, nil
@@ -71,7 +71,7 @@ func (c *NetworkController) repairDriver(ctx context.Context, h *driverHost, why
 	c.tellAll(ctx, h)
 	want := c.state.desired(h)
 	found, err := h.Check(ctx, want)
-	if err == nil && c.state.unfit(h) == nil && !h.remains.worth(found, why) {
+	if err == nil && c.state.fits(h) && !h.remains.worth(found, why) {
 		return 0, nil
 	}
 	return len(found), errors.Join(err, c.sync(ctx, h, want, found, why))
@@ -112,7 +112,7 @@ func (c *NetworkController) sync(ctx context.Context, h *driverHost, want []driv
 				"object", d.Object, "want", d.Want, "have", d.Have, "cause", why.kind, "detail", why.detail)
 		}
 	}
-	if c.state.unfit(h) == nil {
+	if c.state.fits(h) {
 		return nil
 	}
 	c.state.setUnfit(h, nil)

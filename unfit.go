@@ -17,6 +17,9 @@ func (s *hostState) unfit(h *driverHost) error {
 	return h.notFit
 }
 
+// fits reports whether the driver can work.
+func (s *hostState) fits(h *driverHost) bool { return s.unfit(h) == nil }
+
 func (s *hostState) setUnfit(h *driverHost, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +84,7 @@ func (c *NetworkController) unmended() bool {
 func (c *NetworkController) mend(ctx context.Context) error {
 	var errs []error
 	for _, h := range c.activeDrivers() {
-		if c.state.unfit(h) == nil {
+		if c.state.fits(h) {
 			continue
 		}
 		if _, err := c.repairDriver(ctx, h, cause{kind: CauseUnfit}); err != nil {
@@ -89,7 +92,7 @@ func (c *NetworkController) mend(ctx context.Context) error {
 		}
 	}
 	for _, a := range c.state.postponedEndpoints() {
-		if c.state.unfit(a.network.host) != nil {
+		if !c.state.fits(a.network.host) {
 			continue
 		}
 		if err := c.reattach(ctx, a.network, a); err != nil {
