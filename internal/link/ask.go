@@ -3,7 +3,6 @@ package link
 import (
 	"encoding/binary"
 	"errors"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -57,14 +56,7 @@ func (s *changeSocket) ask(request *nl.NetlinkRequest) ([]byte, error) {
 		return nil, err
 	}
 	for {
-		n, _, err := unix.Recvfrom(s.fd, s.buffer, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		answers, err := syscall.ParseNetlinkMessage(s.buffer[:n])
+		answers, err := s.receive()
 		if err != nil {
 			return nil, err
 		}

@@ -39,7 +39,7 @@ func attr(kind int, data []byte) *nl.RtAttr  { return nl.NewRtAttr(kind, data) }
 func attr32(kind int, v uint32) *nl.RtAttr   { return nl.NewRtAttr(kind, nl.Uint32Attr(v)) }
 func attrText(kind int, s string) *nl.RtAttr { return nl.NewRtAttr(kind, nl.ZeroTerminated(s)) }
 
-// changeSocket carries changes. The kernel works through a whole buffer of requests inside sendto, without pause and
+// changeSocket carries changes, and questions about one link. The kernel works through a whole buffer of requests inside sendto, without pause and
 // even if the process is being killed, and has queued all answers when sendto returns: one system call for any number of
 // changes, and no waiting.
 type changeSocket struct {
@@ -102,14 +102,7 @@ func (s *changeSocket) applyBatch(batch []change) error {
 	}
 	var errs []error
 	for len(waiting) > 0 {
-		n, _, err := unix.Recvfrom(s.fd, s.buffer, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return opError(batch[0].op, batch[0].object, err)
-		}
-		answers, err := syscall.ParseNetlinkMessage(s.buffer[:n])
+		answers, err := s.receive()
 		if err != nil {
 			return opError(batch[0].op, batch[0].object, err)
 		}
@@ -125,6 +118,20 @@ func (s *changeSocket) applyBatch(batch []change) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// receive returns the messages of one datagram; they are good until the next.
+func (s *changeSocket) receive() ([]syscall.NetlinkMessage, error) {
+	for {
+		n, _, err := unix.Recvfrom(s.fd, s.buffer, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		default:
+			return syscall.ParseNetlinkMessage(s.buffer[:n])
+		}
+	}
 }
 
 // stepName names a batch by what it does, in order: "create veth", "set up bridge, add address".

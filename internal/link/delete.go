@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -87,11 +86,11 @@ func (h *Handle) startDelete(l Link) (<-chan error, error) {
 
 // absent asks by index, which a new interface of the same name does not have.
 func (c *conn) absent(index int) (bool, error) {
-	_, err := c.LinkByIndex(index)
-	if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
+	_, err := c.askLink(strconv.Itoa(index), index)
+	if errors.Is(err, errdefs.ErrNotFound) {
 		return true, nil
 	}
-	return false, opError("find interface", strconv.Itoa(index), err)
+	return false, err
 }
 
 // delete goes by index, which the kernel does not use twice: whatever happened to the name, nothing else is hit.

@@ -126,11 +126,9 @@ func writeSysctl(key, value string) error {
 			return err
 		}
 		if strings.HasSuffix(key, "/disable_ipv6") {
-			err = inTurn(write)
-		} else {
-			err = write()
+			return errors.Join(inTurn(write), file.Close())
 		}
-		return errors.Join(err, file.Close())
+		return errors.Join(write(), file.Close())
 	}))
 }
 
