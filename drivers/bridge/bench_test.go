@@ -94,14 +94,7 @@ func BenchmarkEndpoint(b *testing.B) {
 	for _, others := range []int{0, crowd} {
 		b.Run(fmt.Sprintf("beside %d", others), func(b *testing.B) {
 			d, want := newCrowd(b, others)
-			n := want[0].Network
-			ep := rig.Member(n, others, rig.NewPath(b))
-			b.ReportAllocs()
-			for b.Loop() {
-				_, err := d.ApplyEndpoint(b.Context(), ep)
-				rig.Must(b, err)
-				rig.Must(b, d.RemoveEndpoint(b.Context(), n.ID, ep.ID))
-			}
+			rig.BenchmarkOneMore(b, d, want[0].Network, others)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package rig
 import (
 	"fmt"
 	"net/netip"
+	"testing"
 
 	"github.com/libcnm/libcnm/drivers"
 )
@@ -68,4 +69,16 @@ func memberAddrs(n drivers.Network, i int) []netip.Addr {
 		addrs = append(addrs, addr)
 	}
 	return addrs
+}
+
+// BenchmarkOneMore brings one more endpoint of a roomy network up and down again, beside so many others.
+func BenchmarkOneMore(b *testing.B, d drivers.Driver, n drivers.Network, others int) {
+	b.Helper()
+	ep := Member(n, others, NewPath(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := d.ApplyEndpoint(b.Context(), ep)
+		Must(b, err)
+		Must(b, d.RemoveEndpoint(b.Context(), n.ID, ep.ID))
+	}
 }
