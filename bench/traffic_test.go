@@ -90,9 +90,6 @@ func TestJudgeTraffic(t *testing.T) {
 
 // TestTraffic runs the whole part, with one pair of turns of each kind.
 func TestTraffic(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes nine hosts")
-	}
 	r := measureTraffic(t, config{log: t.Output()}, effort{pairs: 1})
 	seen := make(map[string]int)
 	for _, c := range r.Cells {
