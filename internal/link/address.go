@@ -14,7 +14,7 @@ import (
 
 // addresses returns what l has, without IPv6 link-local addresses: those are the kernel's own affair.
 func (c *conn) addresses(index int) ([]netip.Prefix, error) {
-	list, err := complete(func() ([]netlink.Addr, error) { return c.AddrList(nil, netlink.FAMILY_ALL) })
+	list, err := Complete(func() ([]netlink.Addr, error) { return c.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}

@@ -159,7 +159,7 @@ func order(f Fence) int {
 }
 
 func (c *conn) fences() ([]Fence, error) {
-	rules, err := complete(func() ([]netlink.Rule, error) { return c.RuleList(netlink.FAMILY_ALL) })
+	rules, err := Complete(func() ([]netlink.Rule, error) { return c.RuleList(netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, opError("list", "routing rules", err)
 	}
@@ -174,7 +174,7 @@ func (c *conn) fences() ([]Fence, error) {
 			out = append(out, Fence{r.IifName, dstOf(r.Dst, r.Family)})
 		}
 	}
-	routes, err := complete(func() ([]netlink.Route, error) {
+	routes, err := Complete(func() ([]netlink.Route, error) {
 		return c.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: fenceTable}, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ func (l Link) unfinished(mark string) bool {
 }
 
 func (c *conn) links() ([]Link, error) {
-	list, err := complete(c.LinkList)
+	list, err := Complete(c.LinkList)
 	if err != nil {
 		return nil, opError("list", "interfaces", err)
 	}
@@ -100,8 +100,9 @@ func notOurs(op string, l Link) error {
 	return classed(op, l.Name, errdefs.ErrConflict, "there is another %s of that name, with alias %q", l.Kind, l.Alias)
 }
 
-// complete repeats a question whose answer the kernel marked as inconsistent because something changed meanwhile.
-func complete[T any](ask func() (T, error)) (T, error) {
+// Complete repeats a question whose answer the kernel marked as inconsistent because something changed meanwhile. Whoever lists
+// links, addresses, routes or rules of a namespace that others change too must ask through it.
+func Complete[T any](ask func() (T, error)) (T, error) {
 	const attempts = 20
 	for n := 1; ; n++ {
 		answer, err := ask()

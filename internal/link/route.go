@@ -188,7 +188,7 @@ func (r Route) change(op string, kind, flags int) change {
 
 // routes lists the main table.
 func (c *conn) routes() ([]Route, error) {
-	list, err := complete(func() ([]netlink.Route, error) {
+	list, err := Complete(func() ([]netlink.Route, error) {
 		return c.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, 0)
 	})
 	if err != nil {

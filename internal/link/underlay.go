@@ -49,7 +49,7 @@ func (c *conn) sourceOf(r Route) (netip.Addr, int, error) {
 	if r.src.IsValid() {
 		return r.src, mtu, nil
 	}
-	list, err := complete(func() ([]netlink.Addr, error) { return c.AddrList(found, familyOf(r.Dst.Addr())) })
+	list, err := Complete(func() ([]netlink.Addr, error) { return c.AddrList(found, familyOf(r.Dst.Addr())) })
 	if err != nil {
 		return netip.Addr{}, 0, opError("list addresses of", r.Dev, err)
 	}
@@ -66,7 +66,7 @@ func (c *conn) sourceOf(r Route) (netip.Addr, int, error) {
 // MTUOf returns the MTU of the interface that has addr, or ErrNotFound.
 func (h *Handle) MTUOf(ctx context.Context, addr netip.Addr) (mtu int, err error) {
 	err = h.use(ctx, func(c *conn) error {
-		list, err := complete(func() ([]netlink.Addr, error) { return c.AddrList(nil, familyOf(addr)) })
+		list, err := Complete(func() ([]netlink.Addr, error) { return c.AddrList(nil, familyOf(addr)) })
 		if err != nil {
 			return opError("list", "addresses", err)
 		}

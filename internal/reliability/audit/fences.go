@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/link"
 )
 
 // The marks of the routing rules that keep a host's networks apart where the firewall does not, and of the table they lead to.
@@ -67,7 +68,7 @@ func (a *audit) planFences(p *plan) (want []string) {
 }
 
 func readFences(h *netlink.Handle) (have []string, err error) {
-	rules, err := h.RuleList(netlink.FAMILY_ALL)
+	rules, err := link.Complete(func() ([]netlink.Rule, error) { return h.RuleList(netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list routing rules: %w: %w", err, errdefs.ErrUnavailable)
 	}
@@ -76,7 +77,9 @@ func readFences(h *netlink.Handle) (have []string, err error) {
 			have = append(have, fenceRule(r.Priority, r.IifName, destination(r.Dst, r.Family), r.Table))
 		}
 	}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: fenceTable}, netlink.RT_FILTER_TABLE)
+	routes, err := link.Complete(func() ([]netlink.Route, error) {
+		return h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: fenceTable}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes of table %d: %w: %w", fenceTable, err, errdefs.ErrUnavailable)
 	}

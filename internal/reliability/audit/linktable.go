@@ -14,6 +14,7 @@ import (
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/errdefs"
+	"github.com/libcnm/libcnm/internal/link"
 )
 
 // routeProtocol is the mark of libcnm's routes.
@@ -62,12 +63,12 @@ func (r route) String() string {
 
 // readLinks reads links, addresses and routes of the handle's namespace.
 func readLinks(h *netlink.Handle) (*linkTable, error) {
-	links, err := h.LinkList()
+	links, err := link.Complete(h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w: %w", err, errdefs.ErrUnavailable)
 	}
 	t := &linkTable{byName: map[string]foundLink{}, byIndex: map[int]foundLink{}}
-	addrs, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := link.Complete(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w: %w", err, errdefs.ErrUnavailable)
 	}
@@ -93,7 +94,9 @@ func readLinks(h *netlink.Handle) (*linkTable, error) {
 }
 
 func (t *linkTable) readRoutes(h *netlink.Handle) error {
-	list, err := h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, 0)
+	list, err := link.Complete(func() ([]netlink.Route, error) {
+		return h.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, 0)
+	})
 	if err != nil {
 		return fmt.Errorf("list routes: %w: %w", err, errdefs.ErrUnavailable)
 	}

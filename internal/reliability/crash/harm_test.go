@@ -54,7 +54,7 @@ func loseBridge(ctx context.Context, w *world) error {
 	if w.driver == "ovs-vxlan" {
 		return command(ctx, "ovs-vsctl", "--timeout=20", "del-br", "cnm-int")
 	}
-	links, err := netlink.LinkList()
+	links, err := link.Complete(netlink.LinkList)
 	if err != nil {
 		return err
 	}

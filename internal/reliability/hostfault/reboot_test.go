@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/nodeagent"
 	"github.com/libcnm/libcnm/internal/reliability/report"
 	"github.com/libcnm/libcnm/internal/testutil"
@@ -67,7 +68,7 @@ func (w *overlayWorld) reboot(t *testing.T, h *testutil.Host) {
 	h.OVS.KillVswitchd(t)
 	h.OVS.KillOVSDB(t)
 	handle := h.NS.Netlink()
-	links, err := handle.LinkList()
+	links, err := link.Complete(handle.LinkList)
 	must(t, err)
 	for _, l := range links {
 		if name := l.Attrs().Name; strings.HasPrefix(name, "cnm") && name != "cnm-gw1" { // that goes with cnm-gw0

@@ -200,7 +200,7 @@ func (p picture) namespaces() error {
 
 func (p picture) namespace(name string) error {
 	p.sysctls(name, "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
-	links, err := netlink.LinkList()
+	links, err := link.Complete(netlink.LinkList)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (p picture) namespace(name string) error {
 		p.sysctls(name, "net/ipv4/conf/"+a.Name+"/arp_notify", "net/ipv4/conf/"+a.Name+"/forwarding", "net/ipv6/conf/"+a.Name+"/disable_ipv6",
 			"net/ipv6/conf/"+a.Name+"/accept_ra", "net/ipv6/conf/"+a.Name+"/accept_dad", "net/ipv6/conf/"+a.Name+"/ndisc_notify")
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := link.Complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (p picture) namespace(name string) error {
 			p["address "+name+" "+dev+" "+a.IPNet.String()] = "present"
 		}
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+	routes, err := link.Complete(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func (n *node) changeInterfaces(ctx context.Context) error {
 	if err := sb.Command(ctx, "sh", "-c", script).Run(); err != nil {
 		return err
 	}
-	links, err := netlink.LinkList()
+	links, err := link.Complete(netlink.LinkList)
 	for _, l := range links {
 		if owner, ours := link.ParseOwner(l.Attrs().Alias); ours && owner.Endpoint != "" {
 			err = errors.Join(err, netlink.LinkSetMTU(l, 1300))

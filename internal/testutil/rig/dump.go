@@ -23,7 +23,7 @@ func DumpLinks(t testutil.TB) []string {
 	h, err := netlink.NewHandle()
 	Must(t, err)
 	defer h.Close()
-	all, err := h.LinkList()
+	all, err := link.Complete(h.LinkList)
 	Must(t, err)
 	names := map[int]string{}
 	for _, l := range all {
@@ -42,7 +42,7 @@ func DumpLinks(t testutil.TB) []string {
 		}
 		flags := strings.NewReplacer("|running", "", "|promiscuous", "").Replace(a.Flags.String())
 		out = append(out, fmt.Sprintf("link %s %s alias %s mtu %d %s master %s %s", a.Name, l.Type(), a.Alias, a.MTU, flags, names[a.MasterIndex], mac))
-		addrs, err := h.AddrList(l, netlink.FAMILY_ALL)
+		addrs, err := link.Complete(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) })
 		Must(t, err)
 		for _, addr := range addrs {
 			if addr.IP.To4() != nil || !addr.IP.IsLinkLocalUnicast() {
@@ -77,7 +77,7 @@ func DumpSandboxes(t testutil.TB, paths ...string) []string {
 			continue // deleted
 		}
 		Must(t, ns.Do(func() error {
-			links, err := netlink.LinkList()
+			links, err := link.Complete(netlink.LinkList)
 			for _, l := range links {
 				if a := l.Attrs(); a.Name != "lo" {
 					out = append(out, fmt.Sprintf("sandbox %d link %s %s mtu %d", number, a.Name, a.HardwareAddr, a.MTU))
