@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"slices"
-	"syscall"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,7 +86,11 @@ func listenAround() (*os.File, error) {
 	} {
 		addr.Groups |= 1 << (group - 1)
 	}
-	err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1)
+	filter := damage()
+	err = errors.Join(
+		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1),
+	)
 	if err == nil {
 		err = unix.Bind(fd, addr)
 	}
@@ -99,18 +100,18 @@ func listenAround() (*os.File, error) {
 	return file, nil
 }
 
-// receiveAround waits for a datagram and returns the number of the namespace it is from, if it tells of damage there.
+// receiveAround waits for a datagram and returns the number of the namespace it is from, if that is another one.
 func receiveAround(socket *os.File, buf []byte) ([]int, error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	control := make([]byte, unix.CmsgSpace(4))
-	var n, controlN int
+	var controlN int
 	var from unix.Sockaddr
 	var received error
 	err = raw.Read(func(fd uintptr) bool {
-		n, controlN, _, from, received = unix.Recvmsg(int(fd), buf, control, 0)
+		_, controlN, _, from, received = unix.Recvmsg(int(fd), buf, control, 0)
 		return !errors.Is(received, unix.EAGAIN)
 	})
 	if err = errors.Join(err, received); err != nil {
@@ -123,16 +124,7 @@ func receiveAround(socket *os.File, buf []byte) ([]int, error) {
 	if !around {
 		return nil, nil
 	}
-	if !tellsOfDamage(buf[:n]) {
-		return nil, nil
-	}
 	return []int{number}, nil
-}
-
-// tellsOfDamage reports whether a datagram does, which one that cannot be read may.
-func tellsOfDamage(datagram []byte) bool {
-	messages, err := syscall.ParseNetlinkMessage(datagram)
-	return err != nil || slices.ContainsFunc(messages, damage)
 }
 
 // namespaceOf reads the number that the kernel adds to what comes from another namespace than the socket's.
@@ -149,15 +141,30 @@ func namespaceOf(control []byte) (int, bool) {
 	return 0, false
 }
 
-// damage reports whether the message may tell of something that was taken away. What is added cannot be damage, and what
-// replaces something is announced as its removal too, but for the state of a link.
-func damage(m syscall.NetlinkMessage) bool {
-	switch m.Header.Type {
-	case unix.RTM_DELLINK, unix.RTM_DELADDR, unix.RTM_DELROUTE:
-		return true
-	case unix.RTM_NEWLINK:
-		l, err := netlink.LinkDeserialize(nil, m.Data)
-		return err != nil || l.Attrs().RawFlags&unix.IFF_UP == 0
+// damage is a program for the kernel that lets through what may tell of something that was taken away. What is added cannot
+// be damage, and what replaces something is announced as its removal too, but for the state of a link. The kernel drops the
+// rest, which is nearly everything, before it wakes anybody, and before it looks up the namespace's number: that is a search
+// among all that a link leads to, for each of the dozen messages about an endpoint that comes up.
+func damage() []unix.SockFilter {
+	const (
+		typeAt  = 4                       // nlmsghdr.nlmsg_type
+		flagsAt = unix.SizeofNlMsghdr + 8 // ifinfomsg.ifi_flags
+		whole   = 1 << 16                 // how much of a message is let through
+	)
+	// The program reads big-endian numbers, netlink writes the machine's.
+	kind := func(k uint16) uint32 {
+		return uint32(binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, k)))
 	}
-	return false
+	up := binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, unix.IFF_UP))
+	return []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: typeAt},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_DELLINK), Jt: 5},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_DELADDR), Jt: 4},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_DELROUTE), Jt: 3},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_NEWLINK), Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flagsAt},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: up, Jt: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: whole},
+		{Code: unix.BPF_RET | unix.BPF_K},
+	}
 }
