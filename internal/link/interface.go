@@ -107,6 +107,9 @@ func (h *Handle) Configure(ctx context.Context, i Interface) error {
 		if err := c.setMTU(l, i.MTU); err != nil {
 			return err
 		}
+		if key := confKey("ipv6", i.Name, "disable_ipv6"); l.conf.noIPv6 && sysctls[key] == "1" {
+			delete(sysctls, key) // the link has told
+		}
 		if err := h.inside(func() error { return writeSysctls(sysctls) }); err != nil {
 			return err
 		}

@@ -8,12 +8,16 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 	"github.com/libcnm/libcnm/internal/step"
 )
 
 const sysctlRoot = "/proc/sys/"
+
+// sysctlSize is as long as a value may be that is compared with what is there: a page, the kernel's limit for most.
+const sysctlSize = 4096
 
 // sysctlPath turns a key into its file. As sysctl(8) has it, parts are separated by "." or by "/", whichever comes first,
 // and the other one stands for itself: net.ipv4.conf.eth0/7.rp_filter is interface eth0.7. Only keys below net. are
@@ -45,7 +49,7 @@ func CheckSysctl(key, value string) error {
 	if _, err := sysctlPath(key); err != nil {
 		return err
 	}
-	if len(value) > 4096 || strings.ContainsAny(value, "\n\x00") {
+	if len(value) > sysctlSize || strings.ContainsAny(value, "\n\x00") {
 		return fmt.Errorf("sysctl %s: value %.40q: %w", key, value, errdefs.ErrInvalid)
 	}
 	return nil
@@ -106,29 +110,38 @@ func writeSysctls(values map[string]string) error {
 	return nil
 }
 
-// writeSysctl acts on the calling thread's namespace.
-func writeSysctl(key, value string) error {
-	// Some cannot be read, and some are lists that read back differently; then writing is the only way to know.
-	if have, err := readSysctl(key); err == nil && have == value {
-		return nil
-	}
+// writeSysctl acts on the calling thread's namespace. It opens the file once, because to find one below /proc/sys/net takes
+// the longer the more network namespaces there are.
+func writeSysctl(key, value string) (err error) {
 	path, err := sysctlPath(key)
 	if err != nil {
 		return err
 	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrPermission) { // one that cannot be read, or not be written
+		if have, err := readSysctl(key); err == nil && have == value {
+			return nil
+		}
+		file, err = os.OpenFile(path, os.O_WRONLY, 0)
+	}
+	if err != nil {
+		return opError("set sysctl", key+"="+value, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	// Some are lists that read back differently; then writing is the only way to know.
+	have := make([]byte, sysctlSize)
+	if n, err := file.Read(have); err == nil && strings.TrimSuffix(string(have[:n]), "\n") == value {
+		return nil
+	}
+	write := func() error {
+		_, err := file.WriteAt([]byte(value), 0)
+		return err
+	}
 	return opError("set sysctl", key+"="+value, step.Do("set sysctl", func() error {
-		file, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		write := func() error {
-			_, err := file.WriteString(value)
-			return err
-		}
 		if strings.HasSuffix(key, "/disable_ipv6") {
-			return errors.Join(inTurn(write), file.Close())
+			return inTurn(write)
 		}
-		return errors.Join(write(), file.Close())
+		return write()
 	}))
 }
 
@@ -145,10 +158,11 @@ func setIPv6(name string, on bool) error {
 	return err
 }
 
-func hasIPv6() bool {
+// hasIPv6 is the same in every network namespace, and until the next boot.
+var hasIPv6 = sync.OnceValue(func() bool {
 	_, err := os.Stat(sysctlRoot + "net/ipv6/conf/all")
 	return err == nil
-}
+})
 
 // confKey names a per-interface sysctl; "/" as the separator leaves dots in the name alone.
 func confKey(family, iface, key string) string { return "net/" + family + "/conf/" + iface + "/" + key }
