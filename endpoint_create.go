@@ -131,9 +131,10 @@ func (n *Network) relearn(ctx context.Context, alloc *allocator, addr netip.Addr
 func (n *Network) tryEndpoint(ctx context.Context, name string, cfg *endpointConfig, picks []pick) (*stored[endpointRecord], error) {
 	ep := endpointRecord{
 		Version: recordVersion, ID: drivers.EndpointID(newID()), Network: n.rec.ID, Name: name,
-		MAC: cfg.mac, Aliases: cfg.aliases,
+		MAC: cfg.mac, Aliases: cfg.aliases, Fresh: true,
 	}
 	for _, p := range picks {
+		ep.Fresh = ep.Fresh && p.Fresh
 		ep.Addrs = append(ep.Addrs, netip.PrefixFrom(p.Addr, n.rec.Subnets[p.pool].Prefix.Bits()))
 	}
 	if n.host.info.Addressing && ep.MAC.IsZero() {

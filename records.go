@@ -56,7 +56,8 @@ type endpointRecord struct {
 	MAC     drivers.MAC        `json:"mac,omitzero"`
 	Addrs   []netip.Prefix     `json:"addrs,omitempty"`
 	Aliases []string           `json:"aliases,omitempty"`
-	Join    *joinRecord        `json:"join,omitempty"` // nil: in no sandbox
+	Fresh   bool               `json:"fresh,omitempty"` // no other endpoint had one of its addresses before
+	Join    *joinRecord        `json:"join,omitempty"`  // nil: in no sandbox
 }
 
 // joinRecord is part of the endpoint's record, so that joining is one commit that other nodes see at once.

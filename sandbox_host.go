@@ -142,13 +142,14 @@ func (sb *Sandbox) gone() bool {
 	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid)
 }
 
-// configure gives a joined endpoint's interface its addresses, raises it and tells the segment.
+// configure gives a joined endpoint's interface its addresses, raises it and tells the segment if somebody there may
+// remember an earlier owner: the kernel does that work once for every port of the network.
 func (sb *Sandbox) configure(ctx context.Context, a *attachment) error {
 	return sb.inside(func(h *link.Handle) error {
 		if err := h.Configure(ctx, a.wantInterface()); err != nil {
 			return err
 		}
-		if err := h.WaitUp(ctx, a.made.Interface); err != nil {
+		if err := h.WaitUp(ctx, a.made.Interface); err != nil || a.ep.Fresh {
 			return err
 		}
 		return h.Announce(ctx, a.made.Interface, a.ep.addresses())

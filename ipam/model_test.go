@@ -197,7 +197,7 @@ func (w *walker) candidate(attempt int) {
 	if attempt == 0 {
 		want = want[:1]
 	}
-	if !slices.Contains(want, Candidate{Addr: got.Addr, Replaces: got.Replaces}) || err != nil {
+	if !slices.Contains(want, Candidate{Addr: got.Addr, Replaces: got.Replaces}) || got.Fresh != (got.Replaces == 0) || err != nil {
 		w.failf("got %v, %v, want one of %v", got, err, want)
 	}
 	w.model.held[got.Addr] = got
@@ -266,7 +266,7 @@ func (w *walker) static(addr netip.Addr) {
 		if !errors.Is(err, errdefs.ErrExists) {
 			w.failf("%s is owned, but got %v, %v", addr, got, err)
 		}
-	case err != nil || got != Candidate{Addr: addr, Replaces: claim.Rev}:
+	case err != nil || got != Candidate{Addr: addr, Replaces: claim.Rev, Fresh: claim.Rev == 0}:
 		w.failf("got %v, %v, want the tombstone of revision %d", got, err, claim.Rev)
 	}
 }

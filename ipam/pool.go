@@ -36,6 +36,9 @@ type Candidate struct {
 	Addr netip.Addr
 	// Replaces is the revision of the tombstone that the new claim overwrites. 0: there must be no claim.
 	Replaces int64
+	// Fresh says that nobody had the address before. It is false where so many tombstones were kept that others may have
+	// been pruned.
+	Fresh bool
 
 	hold uint64 // 0: not held
 }
@@ -195,8 +198,10 @@ func (p *Pool) lockedHold(addr netip.Addr) Candidate {
 	p.holds++
 	e.hold = p.holds
 	p.lockedSet(addr, e)
-	return Candidate{Addr: addr, Replaces: e.rev, hold: e.hold}
+	return Candidate{Addr: addr, Replaces: e.rev, Fresh: p.lockedFresh(e), hold: e.hold}
 }
+
+func (p *Pool) lockedFresh(e entry) bool { return e.rev == 0 && p.freed.total() < pruneKeep }
 
 // Static checks a requested address: it must be one of the subnet (ErrInvalid), not the gateway or an auxiliary
 // address, and not owned (ErrExists). The view may be behind: a caller that must not be refused for an address freed a
@@ -215,7 +220,7 @@ func (p *Pool) Static(addr netip.Addr) (Candidate, error) {
 	if e.state == Owned {
 		return Candidate{}, fmt.Errorf("address %s: in use in %s: %w", addr, p.name(), errdefs.ErrExists)
 	}
-	return Candidate{Addr: addr, Replaces: e.rev}, nil
+	return Candidate{Addr: addr, Replaces: e.rev, Fresh: p.lockedFresh(e)}, nil
 }
 
 // Release gives back a candidate that was not committed. It is harmless after a commit too, and after a second call.

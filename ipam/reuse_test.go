@@ -161,6 +161,9 @@ func TestPrune(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if fresh := p.Usage().Freed < 1024; c.Fresh != fresh {
+			t.Fatalf("round %d: %v, want fresh %v: of what was forgotten nobody knows whether it was used", round, c, fresh)
+		}
 		a := c.Addr.String()
 		if _, again := freedAt[a]; again {
 			t.Fatalf("%s came back in round %d", a, round)
