@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -194,26 +195,38 @@ func (c *conn) routes() ([]Route, error) {
 	if err != nil {
 		return nil, opError("list", "routes", err)
 	}
-	links, err := c.links()
-	if err != nil {
-		return nil, err
-	}
-	names := make(map[int]string, len(links))
-	for _, l := range links {
-		names[l.Index] = l.Name
-	}
+	names := make(map[int]string)
 	var out []Route
 	for _, r := range list {
 		if r.Type != unix.RTN_UNICAST {
 			continue
 		}
-		out = append(out, newRoutes(r, names)...)
+		for _, one := range newRoutes(r) {
+			if one.Dev, err = c.nameOf(one.index, names); err != nil {
+				return nil, err
+			}
+			out = append(out, one)
+		}
 	}
 	return out, nil
 }
 
-// newRoutes makes one Route of each next hop.
-func newRoutes(r netlink.Route, names map[int]string) []Route {
+// nameOf asks for the name of an interface, once. There may be many that no route leads to, and a list of them begins again
+// whenever one comes or goes. Of one that has gone meanwhile the name is empty.
+func (c *conn) nameOf(index int, known map[int]string) (string, error) {
+	if name, ok := known[index]; ok || index == 0 {
+		return name, nil
+	}
+	l, err := c.askLink(fmt.Sprint("number ", index), index)
+	if err != nil && !errors.Is(err, errdefs.ErrNotFound) {
+		return "", err
+	}
+	known[index] = l.Name
+	return l.Name, nil
+}
+
+// newRoutes makes one Route of each next hop, without the name of its interface.
+func newRoutes(r netlink.Route) []Route {
 	out := Route{ours: r.Protocol == routeProtocol, metric: r.Priority, MTU: r.MTU, src: addrOf(r.Src)}
 	out.Dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	if r.Family == unix.AF_INET6 {
@@ -226,13 +239,13 @@ func newRoutes(r netlink.Route, names map[int]string) []Route {
 		}
 	}
 	if len(r.MultiPath) == 0 {
-		out.index, out.Dev, out.Via = r.LinkIndex, names[r.LinkIndex], addrOf(r.Gw)
+		out.index, out.Via = r.LinkIndex, addrOf(r.Gw)
 		return []Route{out}
 	}
 	var all []Route
 	for _, hop := range r.MultiPath {
 		one := out
-		one.index, one.Dev, one.Via = hop.LinkIndex, names[hop.LinkIndex], addrOf(hop.Gw)
+		one.index, one.Via = hop.LinkIndex, addrOf(hop.Gw)
 		all = append(all, one)
 	}
 	return all
