@@ -152,7 +152,7 @@ func (sb *Sandbox) configure(ctx context.Context, a *attachment) error {
 		if err := h.WaitUp(ctx, a.made.Interface); err != nil || a.ep.Fresh {
 			return err
 		}
-		return h.Announce(ctx, a.made.Interface, a.ep.addresses())
+		return h.AnnounceOnce(ctx, a.made.Interface, a.ep.addresses())
 	})
 }
 

@@ -61,6 +61,9 @@ func (c *conn) setAddresses(l Link, want []netip.Prefix, first ...change) error 
 		add, remove := addressDiff(have, want)
 		changes := first
 		first = nil
+		if len(add)+len(remove) > 0 {
+			changes = append(changes, unannounced(l)...)
+		}
 		for _, p := range add {
 			changes = append(changes, addAddress(l, p))
 		}

@@ -37,7 +37,12 @@ func (h *Handle) Announce(ctx context.Context, name string, addrs []netip.Addr) 
 			if slices.ContainsFunc(addrs, netip.Addr.Is4) {
 				changes = []change{setARPNotify(l, 1), again, setARPNotify(l, l.conf.arpNotify)}
 			}
-			announce := func() error { return c.changes.apply(changes...) }
+			announce := func() error {
+				if err := c.changes.apply(changes...); err != nil {
+					return err
+				}
+				return c.changes.apply(setAnnounced(l, addrs)...)
+			}
 			if !slices.ContainsFunc(addrs, netip.Addr.Is6) {
 				return announce()
 			}
