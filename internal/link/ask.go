@@ -82,14 +82,14 @@ type linkConf struct {
 	// 1280, and gives it back when the MTU rises again.
 	noIPv6 bool
 	groups uint16 // forwarded by the bridge that it is a port of
+	v6     inet6Settings
 }
 
 // Of linux/if_link.h, linux/ip.h and linux/ipv6.h, where x/sys/unix has no names.
 const (
-	inetConf           = 1  // IFLA_INET_CONF
-	inet6Conf          = 2  // IFLA_INET6_CONF
-	devconfARPNotify   = 22 // IPV4_DEVCONF_ARP_NOTIFY, which counts from 1
-	devconfDisableIPv6 = 26 // DEVCONF_DISABLE_IPV6, which counts from 0
+	inetConf         = 1  // IFLA_INET_CONF
+	inet6Conf        = 2  // IFLA_INET6_CONF
+	devconfARPNotify = 22 // IPV4_DEVCONF_ARP_NOTIFY, which counts from 1
 )
 
 func newLinkConf(raw []byte) (linkConf, error) {
@@ -100,13 +100,12 @@ func newLinkConf(raw []byte) (linkConf, error) {
 	v4, err4 := attribute(attrs, unix.IFLA_AF_SPEC, unix.AF_INET, inetConf)
 	v6, err6 := attribute(attrs, unix.IFLA_AF_SPEC, unix.AF_INET6, inet6Conf)
 	port, errPort := attribute(attrs, unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_GROUP_FWD_MASK)
-	c := linkConf{noIPv6: true}
+	var c linkConf
 	if len(v4) >= 4*devconfARPNotify {
 		c.arpNotify = binary.NativeEndian.Uint32(v4[4*(devconfARPNotify-1):])
 	}
-	if len(v6) > 4*devconfDisableIPv6 {
-		c.noIPv6 = binary.NativeEndian.Uint32(v6[4*devconfDisableIPv6:]) != 0
-	}
+	c.v6 = newInet6Settings(v6)
+	c.noIPv6 = !c.v6.told || c.v6.values[disableIPv6] != 0
 	if len(port) >= 2 {
 		c.groups = binary.NativeEndian.Uint16(port)
 	}

@@ -60,7 +60,7 @@ func (h *Handle) EnsureBridge(ctx context.Context, b Bridge) error {
 		case !l.carries(b.Alias) || l.Kind != "bridge":
 			return notOurs("create bridge", l)
 		}
-		if err := c.setMTU(l, b.MTU); err != nil {
+		if _, err := c.setMTU(l, b.MTU); err != nil {
 			return err
 		}
 		if err := h.inside(b.tune); err != nil {

@@ -45,9 +45,10 @@ func (i Interface) validate() error {
 }
 
 // sysctls are the defaults with i's own over them, keyed by file so that two spellings of a key are one.
-func (i Interface) sysctls() (map[string]string, error) {
+func (i Interface) sysctls(l Link) (map[string]string, error) {
 	out := map[string]string{}
-	if hasIPv6() {
+	ipv6 := l.conf.v6.told || hasIPv6()
+	if ipv6 {
 		off := "1"
 		if hasFamily6(i.Addrs) {
 			off = "0"
@@ -56,7 +57,7 @@ func (i Interface) sysctls() (map[string]string, error) {
 		}
 		out[confKey("ipv6", i.Name, "disable_ipv6")] = off
 	}
-	maps.Copy(out, i.neighbours())
+	maps.Copy(out, i.neighbours(ipv6))
 	for key, value := range i.Sysctls {
 		path, err := sysctlPath(key)
 		if err != nil {
@@ -73,13 +74,13 @@ const solicitFor = 3 * time.Second
 // neighbourTick can be set exactly, and reads back as it was set, whatever the kernel's HZ: 100, 250, 300 or 1,000.
 const neighbourTick = 20 * time.Millisecond
 
-func (i Interface) neighbours() map[string]string {
+func (i Interface) neighbours(ipv6 bool) map[string]string {
 	out := make(map[string]string)
 	if i.NeighbourRetry == 0 {
 		return out
 	}
 	families := []string{"ipv4"}
-	if hasIPv6() && hasFamily6(i.Addrs) {
+	if ipv6 && hasFamily6(i.Addrs) {
 		families = append(families, "ipv6")
 	}
 	for _, family := range families {
@@ -95,23 +96,22 @@ func (h *Handle) Configure(ctx context.Context, i Interface) error {
 	if err := i.validate(); err != nil {
 		return err
 	}
-	sysctls, err := i.sysctls()
-	if err != nil {
-		return err
-	}
 	return h.use(ctx, func(c *conn) error {
 		l, err := c.link(i.Name)
 		if err != nil {
 			return err
 		}
-		if err := c.setMTU(l, i.MTU); err != nil {
+		if l, err = c.setMTU(l, i.MTU); err != nil {
 			return err
 		}
-		if key := confKey("ipv6", i.Name, "disable_ipv6"); l.conf.noIPv6 && sysctls[key] == "1" {
-			delete(sysctls, key) // the link has told
-		}
-		if err := h.inside(func() error { return writeSysctls(sysctls) }); err != nil {
+		sysctls, err := i.sysctls(l)
+		if err != nil {
 			return err
+		}
+		if len(l.untold(sysctls)) > 0 { // then all of them, because one may set another
+			if err := h.inside(func() error { return writeSysctls(sysctls) }); err != nil {
+				return err
+			}
 		}
 		var first []change
 		if i.Up && !l.Up {
@@ -121,12 +121,17 @@ func (h *Handle) Configure(ctx context.Context, i Interface) error {
 	})
 }
 
-// setMTU comes before sysctls and addresses: below 1280 bytes an interface has no IPv6 to set them on.
-func (c *conn) setMTU(l Link, mtu int) error {
+// setMTU comes before sysctls and addresses: below 1280 bytes an interface has no IPv6 to set them on. It returns the link as
+// it is then.
+func (c *conn) setMTU(l Link, mtu int) (Link, error) {
 	if mtu == 0 || mtu == l.MTU {
-		return nil
+		return l, nil
 	}
-	return c.changes.apply(newChange("set MTU of", l.Name, unix.RTM_SETLINK, 0, header(l.Index), attr32(unix.IFLA_MTU, uint32(mtu))))
+	set := newChange("set MTU of", l.Name, unix.RTM_SETLINK, 0, header(l.Index), attr32(unix.IFLA_MTU, uint32(mtu)))
+	if err := c.changes.apply(set); err != nil {
+		return l, err
+	}
+	return c.link(l.Name)
 }
 
 // CheckInterface names every way in which the interface is not as i says. It changes nothing.
@@ -134,12 +139,8 @@ func (h *Handle) CheckInterface(ctx context.Context, i Interface) ([]Difference,
 	if err := i.validate(); err != nil {
 		return nil, err
 	}
-	sysctls, err := i.sysctls()
-	if err != nil {
-		return nil, err
-	}
 	var d differences
-	err = h.use(ctx, func(c *conn) error {
+	err := h.use(ctx, func(c *conn) error {
 		l, err := c.link(i.Name)
 		if errors.Is(err, errdefs.ErrNotFound) {
 			d.add("link "+i.Name, "present", "")
@@ -159,6 +160,13 @@ func (h *Handle) CheckInterface(ctx context.Context, i Interface) ([]Difference,
 			return opError("list addresses of", i.Name, err)
 		}
 		d.addresses(i.Name, have, i.Addrs)
+		sysctls, err := i.sysctls(l)
+		if err != nil {
+			return err
+		}
+		if sysctls = l.untold(sysctls); len(sysctls) == 0 {
+			return nil
+		}
 		return h.inside(func() error { return d.sysctls(sysctls) })
 	})
 	return d, err

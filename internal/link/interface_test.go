@@ -209,3 +209,41 @@ func TestConfigureAsksForNeighboursAsOftenAsSaid(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckInterfaceKnowsSysctlsAsTheirFilesDo: what is told by the link message and what the file says are one thing.
+func TestCheckInterfaceKnowsSysctlsAsTheirFilesDo(t *testing.T) {
+	_, inside := sandbox(t)
+	plain(t, inside, "eth0", "eth1")
+	for _, addrs := range [][]netip.Prefix{prefixes("10.0.0.1/24"), prefixes("10.0.0.1/24", "fd00::1/64")} {
+		i := Interface{Name: "eth0", Addrs: addrs, Up: true}
+		must(t, inside.Configure(t.Context(), i))
+		l := mustLink(t, inside, "eth0")
+		told := l.told()
+		if len(told) != len(devconf6) {
+			t.Errorf("%d sysctls are told, want %d: %v", len(told), len(devconf6), told)
+		}
+		want, err := i.sysctls(l)
+		must(t, err)
+		if left := l.untold(want); len(left) > 0 {
+			t.Errorf("with addresses %v not known from the message: %v", addrs, left)
+		}
+		for key, value := range told {
+			for _, other := range []string{value, "1", "0"} {
+				must(t, inside.SetSysctl(t.Context(), key, other))
+				if have := mustLink(t, inside, "eth0").told()[key]; have != other {
+					t.Errorf("%s=%s is told as %q", key, other, have)
+				}
+			}
+			must(t, inside.SetSysctl(t.Context(), key, value))
+		}
+		must(t, inside.SetSysctl(t.Context(), "net.ipv6.conf.eth0.accept_ra", "2"))
+		i.Sysctls = map[string]string{"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.eth0.disable_ipv6": "0"}
+		must(t, inside.Configure(t.Context(), i))
+		found, err := inside.CheckInterface(t.Context(), i)
+		must(t, err)
+		if len(found) > 0 {
+			t.Errorf("with a sysctl that sets another: %v", found)
+		}
+		must(t, inside.SetSysctl(t.Context(), "net.ipv6.conf.all.disable_ipv6", "0"))
+	}
+}
