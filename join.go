@@ -239,24 +239,34 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 		return err
 	}
 	defer n.host.gate.Release(1)
-	if err := c.refuseUnfit(n.host); err != nil {
+	made, ready, err := c.connect(ctx, n, a)
+	switch {
+	case err != nil:
 		return err
-	}
-	seen := c.state.setWanted(a, true)
-	made, err := n.host.ApplyEndpoint(ctx, seen.driverEndpoint())
-	if err != nil {
-		return err
-	}
-	ready := func() { c.state.settle(a, seen.ep, seen.rev, &made) }
-	if made.Interface == "" {
+	case made.Interface == "":
 		ready()
 		return nil
 	}
-	seen.made, seen.ready = made, true
-	if err := a.sandbox.configure(ctx, &seen); err != nil {
-		return err
-	}
 	return a.sandbox.route(ctx, ready)
+}
+
+// connect is attach without the sandbox's routes and files. Once they follow from the endpoint too, or it is known that they
+// need not, ready must be called. It is for the holder of a part of the gate.
+func (c *NetworkController) connect(ctx context.Context, n *Network, a *attachment) (made drivers.Attachment, ready func(), err error) {
+	if err := c.refuseUnfit(n.host); err != nil {
+		return drivers.Attachment{}, nil, err
+	}
+	seen := c.state.setWanted(a, true)
+	made, err = n.host.ApplyEndpoint(ctx, seen.driverEndpoint())
+	if err != nil {
+		return drivers.Attachment{}, nil, err
+	}
+	ready = func() { c.state.settle(a, seen.ep, seen.rev, &made) }
+	if made.Interface == "" {
+		return made, ready, nil
+	}
+	seen.made, seen.ready = made, true
+	return made, ready, a.sandbox.configure(ctx, &seen)
 }
 
 // Leave takes the endpoint out of the sandbox. Its name and addresses stay its own. Leaving a sandbox that it is not in

@@ -59,9 +59,20 @@ func TestRestartAnnouncesOnlyWhatNobodyHeard(t *testing.T) {
 	deleteAll(ctx, t, c)
 }
 
+// deleteAll leaves the host, which is other tests' too, as a controller without networks would.
 func deleteAll(ctx context.Context, t *testing.T, c *libcnm.NetworkController) {
 	t.Helper()
 	for _, sb := range c.Sandboxes() {
 		must(t, sb.Delete(ctx))
+	}
+	networks, err := c.Networks(ctx)
+	must(t, err)
+	for _, n := range networks {
+		eps, err := n.Endpoints(ctx)
+		must(t, err)
+		for _, ep := range eps {
+			must(t, ep.Delete(ctx))
+		}
+		must(t, n.Delete(ctx))
 	}
 }

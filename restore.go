@@ -11,15 +11,10 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/store"
 )
-
-// restoreWidth is how many sandboxes New works on at once: the work is waiting for the kernel.
-const restoreWidth = 8
 
 // restore loads what the stores say of this host and makes it so.
 func (c *NetworkController) restore(ctx context.Context) error {
@@ -103,7 +98,7 @@ func (c *NetworkController) loadSandboxes(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := sb.build(ctx); err != nil {
+		if err := sb.place(ctx); err != nil {
 			return fmt.Errorf("sandbox of container %s: %w", sb.rec.ContainerID, err)
 		}
 		c.state.addSandbox(sb)
@@ -278,31 +273,6 @@ func (c *NetworkController) startMemberships(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// attachAll configures the interfaces of all endpoints that are joined here. What fails is tried again by mend.
-func (c *NetworkController) attachAll(ctx context.Context) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(restoreWidth)
-	for _, sb := range c.state.allSandboxes() {
-		group.Go(func() error {
-			for _, a := range c.state.of(sb) {
-				at := c.state.current(a.id)
-				err := c.attach(groupCtx, a.network, at)
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if err == nil {
-					continue
-				}
-				c.state.postpone(at)
-				c.log.Error("endpoint could not be attached, will be tried again",
-					"network", a.network.rec.Name, "endpoint", a.ep.Name, "container", sb.rec.ContainerID, "error", err)
-			}
-			return nil
-		})
-	}
-	return group.Wait()
 }
 
 // markUsed records that the driver may have left something on this host, so that the next controller asks it to clean up

@@ -26,6 +26,14 @@ var (
 
 // build makes what a sandbox consists of before any endpoint joins. It can be repeated.
 func (sb *Sandbox) build(ctx context.Context) error {
+	if err := sb.place(ctx); err != nil {
+		return err
+	}
+	return sb.writeFiles()
+}
+
+// place is build without the files, which say what endpoints there are.
+func (sb *Sandbox) place(ctx context.Context) error {
 	if sb.rec.Owned {
 		if err := sb.ensureNS(); err != nil {
 			return err
@@ -52,7 +60,7 @@ func (sb *Sandbox) build(ctx context.Context) error {
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make sandbox directory: %w: %w", err, ErrUnavailable)
 	}
-	return sb.writeFiles()
+	return nil
 }
 
 // raiseLoopback does for a runtime's fresh namespace what CreateNS does for ours.
