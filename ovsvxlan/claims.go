@@ -135,6 +135,16 @@ func (c *Claims) Peer(id string) (Peer, bool) {
 	return p, ok
 }
 
+// peerOf returns the peer that a frame from a tunnel is from. It is false if no peer would be admitted with it.
+func (c *Claims) peerOf(from sender) (Object, bool) {
+	q := c.macs[from.mac]
+	if len(q) == 0 || q[0].object.Kind != KindPeer {
+		return Object{}, false
+	}
+	p, ok := c.Peer(q[0].object.ID)
+	return q[0].object, ok && p.VTEP == from.vtep && slices.Contains(p.Addrs, from.addr)
+}
+
 // Objects returns every endpoint and peer, in no particular order.
 func (c *Claims) Objects() []Object {
 	out := make([]Object, 0, len(c.endpoints)+len(c.peers))

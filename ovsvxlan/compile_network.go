@@ -18,6 +18,7 @@ func CompileNetwork(base Base, n Network) (Program, error) {
 	// Each node has its own gateway with this MAC, so on the wire it is nobody's.
 	b.add(TableTunnelAdmit, refuse, "", match(vni(n.VNI), ethSrc(n.GatewayMAC)), ovs.Drop())
 	for _, s := range n.Subnets {
+		b.hold(n, s.Prefix)
 		b.add(TableRoute, subnet, ipProtocol(s.Prefix.Addr()), match(vni(n.VNI), ipDstIn(s.Prefix)), ovs.Drop())
 		// An address may be another's now, and its neighbours go on sending to the MAC of its last owner for up to a minute:
 		// they are told nothing, because nothing is flooded. So a MAC that nobody has is as good as the gateway's.
@@ -33,6 +34,13 @@ func CompileNetwork(base Base, n Network) (Program, error) {
 		b.egress(base, n, n.Transit6)
 	}
 	return b.program()
+}
+
+// hold pauses what comes from a tunnel from a sender in the subnet that is not known: the node may yet have to hear of it. It
+// is judged a second time, by the same flows, when somebody has, and not held again.
+func (b *builder) hold(n Network, senders netip.Prefix) {
+	b.add(TableTunnelAdmit, subnet, ipProtocol(senders.Addr()), match(vni(n.VNI), ovs.FieldMatch("reg3", "0"), ipSrcIn(senders)),
+		ovs.SetField("0x1", "reg3"), pause(), resubmit(TableTunnelAdmit))
 }
 
 // answer lets endpoints of the network find the owner of addr. The guard has already made the asker the destination.

@@ -96,6 +96,9 @@ const inPortAction = rawAction("IN_PORT")
 
 func toGroup(id uint32) ovs.Action { return rawAction(fmt.Sprintf("group:%d", id)) }
 
+// pause hands the packet to the connection that holds packets.
+func pause() ovs.Action { return rawAction(fmt.Sprintf("controller(id=%d,pause)", holderID)) }
+
 // ICMP types (RFC 792).
 const (
 	icmpEchoReply   = 0

@@ -37,11 +37,12 @@ const (
 	handshakeLimit = 2 * time.Second
 )
 
-// ofWatch holds an idle OpenFlow connection to the bridge. Its end says at once that the bridge or its daemon is gone,
+// ofWatch holds an OpenFlow connection to the bridge, idle but for packets that are held. Its end says at once that the bridge or its daemon is gone,
 // and with them every flow; each new connection is a new epoch, in which flows must be put back.
 type ofWatch struct {
 	socket  string
-	allowed func(context.Context) bool // the bridge exists and is ours: another's must not even be connected to
+	allowed func(context.Context) bool                    // the bridge exists and is ours: another's must not even be connected to
+	message func(conn io.Writer, kind uint8, body []byte) // the switch has sent one; must not block
 	log     *slog.Logger
 
 	mu      sync.Mutex // guards the following
@@ -55,10 +56,11 @@ type ofWatch struct {
 	done   chan struct{}
 }
 
-func newWatch(socket string, log *slog.Logger, allowed func(context.Context) bool) *ofWatch {
+func newWatch(socket string, log *slog.Logger, allowed func(context.Context) bool, message func(io.Writer, uint8, []byte)) *ofWatch {
 	return &ofWatch{
 		socket:  socket,
 		allowed: allowed,
+		message: message,
 		log:     log,
 		changed: make(chan struct{}),
 		tried:   make(chan struct{}),
@@ -98,7 +100,7 @@ func (w *ofWatch) loop(ctx context.Context) {
 		}
 		tried()
 		if err == nil {
-			err := hold(ctx, conn)
+			err := w.serve(ctx, conn)
 			w.set(false)
 			w.log.Debug("openflow connection ended", "socket", w.socket, "err", err)
 			lost = time.Now()
@@ -160,7 +162,7 @@ func (w *ofWatch) up(ctx context.Context) (uint64, error) {
 	}
 }
 
-// dial connects, agrees on the version and sets the bridge's fragment mode, which dies with the bridge too.
+// dial connects, agrees on the version and sets up what dies with the bridge too.
 func (w *ofWatch) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
@@ -174,7 +176,7 @@ func (w *ofWatch) dial(ctx context.Context) (net.Conn, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { expire(conn) })
 	if err = handshake(conn); err == nil {
-		err = setFragmentMode(conn)
+		err = setUp(conn)
 	}
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -213,10 +215,15 @@ func handshake(conn net.Conn) error {
 	return nil
 }
 
-// setFragmentMode returns when the mode is in force, so that no flow that counts on it is there before it is.
-func setFragmentMode(conn net.Conn) error {
+// setUp returns when the fragment mode is in force and paused packets come here, so that no flow that counts on that is
+// there before it is.
+func setUp(conn net.Conn) error {
 	config := binary.BigEndian.AppendUint16(nil, fragNXMatch)
-	config = binary.BigEndian.AppendUint16(config, 0) // bytes of a missed packet to send to us: none
+	// Bytes of a missed packet to send to us: such a connection gets no packets at all if it wants none of them.
+	config = binary.BigEndian.AppendUint16(config, 1)
+	if err := askForHeld(conn); err != nil {
+		return err
+	}
 	return step.Do("set fragment mode", func() error {
 		if err := errors.Join(send(conn, ofSetConfig, 2, config), send(conn, ofBarrier, 3, nil)); err != nil {
 			return err
@@ -230,8 +237,8 @@ func setFragmentMode(conn net.Conn) error {
 	})
 }
 
-// hold answers the switch's echo requests until the connection or ctx ends.
-func hold(ctx context.Context, conn net.Conn) error {
+// serve answers the switch's echo requests and passes on what else it sends until the connection or ctx ends.
+func (w *ofWatch) serve(ctx context.Context, conn net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { expire(conn) })
 	defer stop()
 	for {
@@ -242,6 +249,7 @@ func hold(ctx context.Context, conn net.Conn) error {
 		if err != nil {
 			return closeWith(conn, err)
 		}
+		w.message(conn, kind, body)
 	}
 }
 

@@ -23,6 +23,7 @@ type Switch struct {
 	rows  *rows
 	ports *runner[string] // of rows
 	watch *ofWatch
+	held  *holder
 	flows *flows
 	probe *prober
 
@@ -55,7 +56,8 @@ func Open(ctx context.Context, cfg Config) (*Switch, error) {
 	s.want.vtep = cfg.VTEP
 	s.rows = &rows{bridge: cfg.Bridge, want: s.wantRows, expected: map[string]int{}}
 	socket := filepath.Join(cfg.RunDir, cfg.Bridge+".mgmt")
-	s.watch = newWatch(socket, cfg.Logger, s.bridgeIsOurs)
+	s.held = newHolder()
+	s.watch = newWatch(socket, cfg.Logger, s.bridgeIsOurs, s.held.take)
 	if s.db, err = openDatabase(ctx, cfg.OVSDB, cfg.Logger, s.rowChanged); err != nil {
 		return nil, err
 	}
@@ -71,6 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Switch, error) {
 	var background context.Context
 	background, s.background = context.WithCancel(context.Background())
 	s.done.Go(func() { s.replay(background) })
+	s.done.Go(func() { s.giveBack(background) })
 	return s, nil
 }
 
@@ -154,6 +157,7 @@ func (s *Switch) lockedProgram(m *desired, objects []Object) error {
 		return err
 	}
 	s.flows.set(programs, drop)
+	s.held.look()
 	return nil
 }
 

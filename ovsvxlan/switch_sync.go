@@ -43,6 +43,7 @@ func (s *Switch) Sync(ctx context.Context, want []State) error {
 		s.want = next
 		s.lockedIndex(next, devices)
 		s.flows.replaceWanted(programs)
+		s.held.look()
 		return nil
 	})
 	if err != nil {

@@ -20,10 +20,11 @@ var (
 )
 
 // verdict reads the output of ofproto/trace: where the frame went and what was changed in it, or the table and
-// priority of the flow that dropped it.
+// priority of the flow that dropped it or has it held.
 func verdict(trace string, base ovsvxlan.Base) string {
 	var (
 		sent          []string
+		lost          = "drop"
 		tunnel        []string // set since the last output
 		at            string
 		before, after string
@@ -51,6 +52,8 @@ func verdict(trace string, base ovsvxlan.Base) string {
 			sent, tunnel = append(sent, where), nil
 		}
 		switch {
+		case strings.HasPrefix(line, "controller(") && strings.HasSuffix(line, "pause)"):
+			lost = "held"
 		case line == "IN_PORT":
 			sent = append(sent, "reply")
 		case strings.HasPrefix(line, ">> skipping output to input port"):
@@ -58,7 +61,7 @@ func verdict(trace string, base ovsvxlan.Base) string {
 		}
 	}
 	if len(sent) == 0 {
-		return "drop at " + at
+		return lost + " at " + at
 	}
 	return strings.Join(append(sent, changedFields(before, after)...), "; ")
 }
