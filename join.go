@@ -247,7 +247,13 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 		ready()
 		return nil
 	}
-	return a.sandbox.route(ctx, ready)
+	if err := a.sandbox.route(ctx, ready); err != nil {
+		return err
+	}
+	if s, ok := drivers.As[drivers.Settler](n.host.Driver); ok {
+		return s.Settle(ctx)
+	}
+	return nil
 }
 
 // connect is attach without the sandbox's routes and files. Once they follow from the endpoint too, or it is known that they

@@ -68,6 +68,13 @@ type PeerApplier interface {
 	ApplyPeers(ctx context.Context, n NetworkID, u PeerUpdate) error
 }
 
+// Settler is implemented by drivers whose data plane is disturbed for an instant when the interface inside the sandbox comes
+// up, which is after ApplyEndpoint.
+type Settler interface {
+	// Settle returns when packets to and from endpoints whose interfaces are up already find the data plane as it will stay.
+	Settle(ctx context.Context) error
+}
+
 // Notifier is implemented by drivers that learn by themselves that the host lost state (a switch daemon restarted).
 type Notifier interface {
 	// Events delivers a reason each time the controller should call Sync. It is closed by Close.

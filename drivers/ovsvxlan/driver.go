@@ -47,7 +47,7 @@ var (
 	DefaultTransit6 = netip.MustParsePrefix("fd6c:6962:636e:6d::/64")
 )
 
-// Driver implements drivers.Driver, drivers.PeerApplier and drivers.Notifier.
+// Driver implements drivers.Driver, drivers.PeerApplier, drivers.Settler and drivers.Notifier.
 type Driver struct {
 	gate gate.Gate
 	cfg  Config
@@ -193,6 +193,20 @@ func (d *Driver) ApplyEndpoint(ctx context.Context, ep drivers.Endpoint) (driver
 	made := veths.Attachment(nw.Network, ep, nw.mtu)
 	made.NeighbourRetry = neighbourRetry
 	return made, nil
+}
+
+// Settle implements drivers.Settler.
+func (d *Driver) Settle(ctx context.Context) error {
+	if err := d.gate.Enter(ctx, Name); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	engine := d.engine
+	d.mu.Unlock()
+	if engine == nil {
+		return nil
+	}
+	return engine.Settle(ctx)
 }
 
 // RemoveEndpoint implements drivers.Driver. Flows go before the interface, so that nothing is sent to its port's next

@@ -113,6 +113,7 @@ func (d *Driver) port(nw network, ep drivers.Endpoint) veths.Port {
 	p := veths.Port{Network: nw.Network, Endpoint: ep, Link: link.Veth{MTU: nw.mtu}}
 	if d.usesNetdev() {
 		drain(&p.Link)
+		p.Link.Peer.Up = true // see Settle: a carrier that comes after the port would disturb every tunnel once more
 	}
 	return p
 }

@@ -33,8 +33,11 @@ type Veth struct {
 	Peer         VethPeer
 }
 
-// VethPeer is the other end. It has no addresses and is down.
+// VethPeer is the other end. It has no addresses, and is down unless Up.
 type VethPeer struct {
+	// Up raises it when the pair is made, so that the first end has its carrier from the start; with IPv6 off, so that it
+	// says nothing before it is configured.
+	Up          bool
 	Name        string
 	NS          *NS              // nil: the Handle's namespace
 	MAC         net.HardwareAddr // nil: the kernel's choice
@@ -187,11 +190,28 @@ func (h *Handle) finishVeth(c *conn, v Veth) error {
 	if err := h.tuneVeth(v); err != nil {
 		return err
 	}
+	if v.Peer.Up {
+		if err := h.raisePeer(c, v); err != nil {
+			return err
+		}
+	}
 	attrs := []*nl.RtAttr{attrText(unix.IFLA_IFNAME, v.Name), attr(unix.IFLA_IFALIAS, []byte(v.Alias))}
 	if v.GroupForward != 0 {
 		attrs = append(attrs, forwardGroups(v.GroupForward))
 	}
 	return c.changes.apply(newChange("mark veth", v.Name, unix.RTM_NEWLINK, 0, headerUp(0, true), attrs...))
+}
+
+func (h *Handle) raisePeer(c *conn, v Veth) error {
+	within := h.inside
+	if v.Peer.NS != nil {
+		within = v.Peer.NS.Do
+	}
+	if err := tune(within, v.Peer.Name, true, false); err != nil {
+		return err
+	}
+	raise := newChange("raise veth peer", v.Peer.Name, unix.RTM_NEWLINK, 0, headerUp(0, true), attrText(unix.IFLA_IFNAME, v.Peer.Name))
+	return h.atPeer(c, v, func(c *conn) error { return c.changes.apply(raise) })
 }
 
 // tuneVeth sets what is no link attribute: sysctls and offloads, on either end.
