@@ -18,9 +18,14 @@ func TestRestartAnnouncesOnlyWhatNobodyHeard(t *testing.T) {
 	f := newFixture(t, "node1")
 	c := f.open(t)
 	n := bridgeNetwork(t, c, "web")
-	a, aEps := joined(t, c, "a", n)
+	used := newEndpoint(t, n, "used")
+	must(t, used.Delete(ctx))
+	a := newSandbox(t, c, "a")
+	ep, err := n.CreateEndpoint(ctx, "a", libcnm.WithIP(addrsOf(used)...)) // of new addresses nobody is told
+	must(t, err)
+	must(t, ep.Join(ctx, a))
 	b, _ := joined(t, c, "b", n)
-	addrs := addrsOf(aEps[0])
+	addrs := addrsOf(ep)
 	heard := testutil.StartCapture(t, inside(t, b), "eth0", func(f testutil.Frame) bool {
 		return f.EtherType == testutil.EtherTypeARP && f.IPSrc == f.IPDst ||
 			f.Protocol == testutil.ProtocolICMPv6 && f.ICMPType == 136 && f.IPDst.IsMulticast()

@@ -39,10 +39,11 @@ func newInet6Settings(raw []byte) inet6Settings {
 	return s
 }
 
-// told returns the sysctls of the interface that its message tells.
+// told returns the sysctls of the interface that its message tells. Where there is no IPv6 it is as if disabled.
 func (l Link) told() map[string]string {
 	out := make(map[string]string, len(devconf6))
 	if !l.conf.v6.told {
+		out[confKey("ipv6", l.Name, "disable_ipv6")] = "1"
 		return out
 	}
 	for i, known := range devconf6 {

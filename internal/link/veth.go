@@ -203,11 +203,7 @@ func (h *Handle) finishVeth(c *conn, v Veth) error {
 }
 
 func (h *Handle) raisePeer(c *conn, v Veth) error {
-	within := h.inside
-	if v.Peer.NS != nil {
-		within = v.Peer.NS.Do
-	}
-	if err := tune(within, v.Peer.Name, true, false); err != nil {
+	if err := h.withinPeer(v, func() error { return setIPv6(v.Peer.Name, false) }); err != nil {
 		return err
 	}
 	raise := newChange("raise veth peer", v.Peer.Name, unix.RTM_NEWLINK, 0, headerUp(0, true), attrText(unix.IFLA_IFNAME, v.Peer.Name))
@@ -229,11 +225,7 @@ func (h *Handle) tuneVeth(v Veth) error {
 	if !v.Peer.DisableIPv6 && !v.Peer.TxOff {
 		return nil
 	}
-	within := h.inside
-	if v.Peer.NS != nil {
-		within = v.Peer.NS.Do
-	}
-	return within(func() error {
+	return h.withinPeer(v, func() error {
 		if v.Peer.TxOff {
 			if err := setTxChecksum(v.Peer.Name, false); err != nil {
 				return err
@@ -244,6 +236,14 @@ func (h *Handle) tuneVeth(v Veth) error {
 		}
 		return nil
 	})
+}
+
+// withinPeer is inside for the namespace of v's other end.
+func (h *Handle) withinPeer(v Veth, fn func() error) error {
+	if v.Peer.NS == nil {
+		return h.inside(fn)
+	}
+	return v.Peer.NS.Do(fn)
 }
 
 // repairVeth sets everything that can be set on a living pair. The MTU goes before the sysctls: raised from below 1280
