@@ -265,7 +265,7 @@ func (f *flows) bundle(ctx context.Context, d Delta) error {
 	}
 	f.bundles.Add(1)
 	return step.Do("commit OpenFlow bundle", func() error {
-		_, err := f.ofctl(ctx, d.Bundle(), "bundle", f.socket, "-")
+		_, err := f.ofctl(ctx, d.Bundle(), "--no-names", "bundle", f.socket, "-")
 		return err
 	})
 }
