@@ -113,7 +113,8 @@ func (d *Driver) port(nw network, ep drivers.Endpoint) veths.Port {
 	p := veths.Port{Network: nw.Network, Endpoint: ep, Link: link.Veth{MTU: nw.mtu}}
 	if d.usesNetdev() {
 		drain(&p.Link)
-		p.Link.Peer.Up = true // see Settle: a carrier that comes after the port would disturb every tunnel once more
+		// See Settle: what the device changes after its port has come disturbs every tunnel once more.
+		p.Link.Peer.Up, p.Link.Promiscuous = true, true
 	}
 	return p
 }

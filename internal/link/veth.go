@@ -26,6 +26,9 @@ type Veth struct {
 	// TxOff makes the kernel compute checksums itself instead of leaving it to the receiver. Needed where the frames
 	// are read by a packet socket, as Open vSwitch's netdev datapath does.
 	TxOff bool
+	// Promiscuous is what a packet socket that reads every frame makes of this end anyhow: made so from the start, it does not
+	// change when the socket comes, nor when it goes.
+	Promiscuous bool
 	// GroupForward says of which groups 01:80:c2:00:00:0X, of link protocols, the bridge treats frames from this end as
 	// any other, bit X for each, instead of handing them to the host whatever they carry. Bit 1 cannot be set: pause frames
 	// are always dropped. 0: left alone. Only with Master.
@@ -199,7 +202,11 @@ func (h *Handle) finishVeth(c *conn, v Veth) error {
 	if v.GroupForward != 0 {
 		attrs = append(attrs, forwardGroups(v.GroupForward))
 	}
-	return c.changes.apply(newChange("mark veth", v.Name, unix.RTM_NEWLINK, 0, headerUp(0, true), attrs...))
+	head := headerUp(0, true)
+	if v.Promiscuous {
+		head.Change, head.Flags = head.Change|unix.IFF_PROMISC, head.Flags|unix.IFF_PROMISC
+	}
+	return c.changes.apply(newChange("mark veth", v.Name, unix.RTM_NEWLINK, 0, head, attrs...))
 }
 
 func (h *Handle) raisePeer(c *conn, v Veth) error {
