@@ -64,7 +64,7 @@ func (c *config) parse(args []string) error {
 	flags.StringVar(&c.out, "out", "build/bench", "`directory` for results.json and latency.svg")
 	flags.IntVar(&c.reps, "reps", 7, "how often each contender has its turn")
 	flags.IntVar(&c.grow, "grow", 1000, "up to how many live endpoints latency is measured")
-	numbers(flags, &c.nodes, "nodes", []int{100, 300})
+	numbers(flags, &c.nodes, "nodes", []int{100, 300, 1000})
 	list(flags, &c.parts, "parts", parts)
 	list(flags, &c.kinds, "contenders", kinds)
 

@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -25,7 +24,6 @@ type Handle struct {
 	mu     sync.Mutex // guards the following
 	idle   []*conn
 	closed bool
-	ipv6   *os.Root // the directory of all interfaces' IPv6 sysctls; nil: not needed yet
 }
 
 // conn is one connection: a library handle for questions, and a socket for changes, several in one system call.
@@ -52,12 +50,9 @@ func Open(ns *NS) (*Handle, error) {
 // deletions to end.
 func (h *Handle) Close() error {
 	h.mu.Lock()
-	idle, ipv6, closed := h.idle, h.ipv6, h.closed
-	h.idle, h.ipv6, h.closed = nil, nil, true
+	idle, closed := h.idle, h.closed
+	h.idle, h.closed = nil, true
 	h.mu.Unlock()
-	if ipv6 != nil {
-		ipv6.Close()
-	}
 	for _, c := range idle {
 		c.close()
 	}

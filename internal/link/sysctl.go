@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -13,8 +14,6 @@ import (
 	"github.com/libcnm/libcnm/internal/errdefs"
 	"github.com/libcnm/libcnm/internal/step"
 )
-
-const sysctlRoot = "/proc/sys/"
 
 // sysctlSize is as long as a value may be that is compared with what is there: a page, the kernel's limit for most.
 const sysctlSize = 4096
@@ -94,8 +93,12 @@ func readSysctl(key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	raw, err := os.ReadFile(path)
+	file, err := sysctlFiles.open(path, os.O_RDONLY)
 	if err != nil {
+		return "", opError("read sysctl", key, err)
+	}
+	raw, err := io.ReadAll(file)
+	if err := errors.Join(err, file.Close()); err != nil {
 		return "", opError("read sysctl", key, err)
 	}
 	return strings.TrimSuffix(string(raw), "\n"), nil
@@ -110,27 +113,23 @@ func writeSysctls(values map[string]string) error {
 	return nil
 }
 
-// writeSysctl acts on the calling thread's namespace. It opens the file once, because to find one below /proc/sys/net takes
-// the longer the more network namespaces there are.
-func writeSysctl(key, value string) error {
+// writeSysctl acts on the calling thread's namespace.
+func writeSysctl(key, value string) (err error) {
 	path, err := sysctlPath(key)
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	file, err := sysctlFiles.open(path, os.O_RDWR)
 	if errors.Is(err, os.ErrPermission) { // one that cannot be read, or not be written
 		if have, err := readSysctl(key); err == nil && have == value {
 			return nil
 		}
-		file, err = os.OpenFile(path, os.O_WRONLY, 0)
+		file, err = sysctlFiles.open(path, os.O_WRONLY)
 	}
 	if err != nil {
 		return opError("set sysctl", key+"="+value, err)
 	}
-	return errors.Join(setOpenSysctl(file, key, value), file.Close())
-}
-
-func setOpenSysctl(file *os.File, key, value string) error {
+	defer func() { err = errors.Join(err, file.Close()) }()
 	// Some are lists that read back differently; then writing is the only way to know.
 	have := make([]byte, sysctlSize)
 	if n, err := file.Read(have); err == nil && strings.TrimSuffix(string(have[:n]), "\n") == value {
@@ -159,51 +158,6 @@ func setIPv6(name string, on bool) error {
 		return nil
 	}
 	return err
-}
-
-// disableIPv6 is setIPv6 for an interface of the Handle's namespace. In the process's own one, where there are many, the
-// directory that has them all stays open.
-func (h *Handle) disableIPv6(name string) error {
-	if h.ns != nil {
-		return h.inside(func() error { return setIPv6(name, false) })
-	}
-	key := confKey("ipv6", name, "disable_ipv6")
-	file, err := h.openIPv6(name + "/disable_ipv6")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return opError("set sysctl", key, err)
-	}
-	return errors.Join(setOpenSysctl(file, key, "1"), file.Close())
-}
-
-// openIPv6 opens a file below the directory of all interfaces' IPv6 sysctls.
-func (h *Handle) openIPv6(key string) (*os.File, error) {
-	h.mu.Lock()
-	all, closed := h.ipv6, h.closed
-	h.mu.Unlock()
-	if closed {
-		return nil, os.ErrClosed
-	}
-	if all != nil {
-		return all.OpenFile(key, os.O_RDWR, 0)
-	}
-	opened, err := os.OpenRoot(sysctlRoot + "net/ipv6/conf")
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	keep := h.ipv6 == nil && !h.closed
-	if keep {
-		h.ipv6 = opened
-	}
-	h.mu.Unlock()
-	file, err := opened.OpenFile(key, os.O_RDWR, 0)
-	if !keep {
-		err = errors.Join(err, opened.Close())
-	}
-	return file, err
 }
 
 // hasIPv6 is the same in every network namespace, and until the next boot.

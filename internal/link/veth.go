@@ -219,27 +219,25 @@ func (h *Handle) raisePeer(c *conn, v Veth) error {
 
 // tuneVeth sets what is no link attribute: sysctls and offloads, on either end.
 func (h *Handle) tuneVeth(v Veth) error {
-	if v.TxOff {
-		if err := h.inside(func() error { return setTxChecksum(v.Name, false) }); err != nil {
-			return err
-		}
+	if err := tune(h.inside, v.Name, v.DisableIPv6, v.TxOff); err != nil {
+		return err
 	}
-	if v.DisableIPv6 {
-		if err := h.disableIPv6(v.Name); err != nil {
-			return err
-		}
-	}
-	if !v.Peer.DisableIPv6 && !v.Peer.TxOff {
+	there := func(fn func() error) error { return h.withinPeer(v, fn) }
+	return tune(there, v.Peer.Name, v.Peer.DisableIPv6, v.Peer.TxOff)
+}
+
+func tune(within func(func() error) error, name string, noIPv6, txOff bool) error {
+	if !noIPv6 && !txOff {
 		return nil
 	}
-	return h.withinPeer(v, func() error {
-		if v.Peer.TxOff {
-			if err := setTxChecksum(v.Peer.Name, false); err != nil {
+	return within(func() error {
+		if txOff {
+			if err := setTxChecksum(name, false); err != nil {
 				return err
 			}
 		}
-		if v.Peer.DisableIPv6 {
-			return setIPv6(v.Peer.Name, false)
+		if noIPv6 {
+			return setIPv6(name, false)
 		}
 		return nil
 	})

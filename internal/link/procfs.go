@@ -1,0 +1,102 @@
+package link
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// sysctlRoot is where everybody finds sysctls.
+const sysctlRoot = "/proc/sys/"
+
+// procfsOpens is how many files are opened in one instance of procfs: enough to make the cost of mounting it small, few enough
+// to keep its hash chains short.
+const procfsOpens = 64
+
+// procfs opens sysctls in an instance of procfs of its own, which no directory shows.
+//
+// What the kernel remembers of /proc/sys/net/ipv6 in each network namespace is in one hash chain of the instance, and to open a
+// file there it compares the names of all: beside 1,000 sandboxes that takes 0.4 ms, a tenth of what an endpoint takes to come
+// up. A new instance remembers nothing.
+type procfs struct {
+	mu     sync.Mutex // guards what follows
+	root   *os.File   // nil: not mounted yet
+	opens  int        // in root
+	denied bool       // whoever may not mount uses everybody's
+}
+
+var sysctlFiles procfs
+
+// open opens a file by its path in everybody's instance. It acts on the calling thread's namespace.
+func (p *procfs) open(path string, flags int) (*os.File, error) {
+	root, err := p.instance()
+	if err != nil {
+		return nil, err
+	}
+	if root == nil {
+		return os.OpenFile(path, flags, 0)
+	}
+	raw, err := root.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var opened error
+	err = raw.Control(func(at uintptr) {
+		fd, opened = unix.Openat(int(at), strings.TrimPrefix(path, "/proc/"), flags|unix.O_CLOEXEC, 0)
+	})
+	if errors.Is(err, os.ErrClosed) { // another goroutine has had the last of its files
+		return os.OpenFile(path, flags, 0)
+	}
+	if err := errors.Join(err, opened); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// instance returns the root of one that has few files open; nil: there is none to be had.
+func (p *procfs) instance() (*os.File, error) {
+	p.mu.Lock()
+	root, denied := p.root, p.denied
+	if p.opens++; p.opens > procfsOpens {
+		root = nil
+	}
+	p.mu.Unlock()
+	if root != nil || denied {
+		return root, nil
+	}
+	fresh, err := mountProcfs()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.denied = true
+		return p.root, nil
+	}
+	old := p.root
+	p.root, p.opens = fresh, 1
+	if old == nil {
+		return fresh, nil
+	}
+	return fresh, old.Close()
+}
+
+// mountProcfs makes an instance that is in no directory and ends with the file.
+func mountProcfs() (*os.File, error) {
+	config, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(config)
+	if err := unix.FsconfigCreate(config); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Fsmount(config, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "procfs"), nil
+}
