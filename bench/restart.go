@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/libcnm/libcnm/internal/testutil"
@@ -25,9 +26,20 @@ func measureRestart(t testutil.TB, cfg config) *restart {
 	t.Helper()
 	l := newLanes(t, cfg, []string{kindLibcnm})[0]
 	l.up(t, restartEndpoints, parallelism)
-	var pingers []*testutil.Pinger
+	var pinged []netip.Addr
 	for i := 0; i < restartEndpoints; i += restartEndpoints / restartPinged {
-		pingers = append(pingers, testutil.StartPinger(t, l.host.NS, l.place(t, i).Addr, restartInterval))
+		pinged = append(pinged, l.place(t, i).Addr)
+	}
+	// All are asked for their MAC addresses before the first is watched: a broadcast to as many ports as this is more than the
+	// kernel queues for a CPU (net.core.netdev_max_backlog), and what it drops then may be another's answer.
+	for _, addr := range pinged {
+		if _, err := testutil.Ping(t.Context(), l.host.NS, addr); err != nil {
+			t.Fatalf("before the restart: %v", err)
+		}
+	}
+	var pingers []*testutil.Pinger
+	for _, addr := range pinged {
+		pingers = append(pingers, testutil.StartPinger(t, l.host.NS, addr, restartInterval))
 	}
 	l.host.Restart(t)
 	r := &restart{Endpoints: restartEndpoints, New: l.open(t)}
