@@ -6,7 +6,7 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-// growthStep is how many endpoints a contender adds before it is the next one's turn.
+// growthStep is how many endpoints a point of a curve is the median of.
 const growthStep = 20
 
 // point is what an endpoint cost while Live others were there.
@@ -21,22 +21,32 @@ type curve struct {
 	Points []point `json:"points"`
 }
 
-// measureGrowth lets every lane grow to cfg.grow endpoints, one after the other, and leaves them there.
-func measureGrowth(t testutil.TB, cfg config, lanes []*lane) []curve {
+// measureGrowth lets each kind grow to cfg.grow endpoints, alone on the machine: what the kernel keeps of other namespaces and
+// interfaces slows everybody down.
+func measureGrowth(t testutil.TB, cfg config, kinds []string) []curve {
 	t.Helper()
-	curves := make([]curve, len(lanes))
-	settle(t)
-	for live := 0; live < cfg.grow; live += growthStep {
-		for i, l := range lanes {
-			_, took := l.up(t, growthStep, 1)
-			curves[i].Kind = l.kind
-			curves[i].Points = append(curves[i].Points, point{Live: live, Up: median(took.Each)})
+	curves := make([]curve, len(kinds))
+	for i, kind := range kinds {
+		err := testutil.Run(t.Context(), "bench growth of "+kind, cfg.log, func(t testutil.TB) {
+			curves[i] = grow(t, cfg, newLanes(t, cfg, []string{kind})[0])
+		})
+		if err != nil {
+			t.Fatalf("%v", err)
 		}
-		if live%200 == 0 {
-			cfg.progress("growth: %d of %d endpoints", live, cfg.grow)
-		}
+		cfg.progress("growth: %s measured", kind)
 	}
 	return curves
+}
+
+func grow(t testutil.TB, cfg config, l *lane) curve {
+	t.Helper()
+	settle(t)
+	c := curve{Kind: l.kind}
+	for live := 0; live < cfg.grow; live += growthStep {
+		_, took := l.up(t, growthStep, 1)
+		c.Points = append(c.Points, point{Live: live, Up: median(took.Each)})
+	}
+	return c
 }
 
 // flatness is what the last endpoints cost, in terms of what the first did: medians of the first and last five steps.

@@ -171,7 +171,7 @@ func (c *config) measurePart(t testutil.TB, part string, r *results) {
 	case partGrowth:
 		// Without its DNS server libnetwork grows by the same law, and takes minutes to show it.
 		grown := slices.DeleteFunc(slices.Clone(c.kinds), func(kind string) bool { return kind == kindPlain })
-		r.Growth = measureGrowth(t, *c, newLanes(t, *c, grown))
+		r.Growth = measureGrowth(t, *c, grown)
 	case partRestart:
 		r.Restart = measureRestart(t, *c)
 	case partOverlay:

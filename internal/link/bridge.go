@@ -81,6 +81,9 @@ func (b Bridge) create() change {
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
 	data.AddChild(attr32(nl.IFLA_BR_FORWARD_DELAY, 0))
 	data.AddChild(attr32(nl.IFLA_BR_STP_STATE, 0))
+	// Where nobody asks who listens, as on a bridge without a multicast router, the kernel floods multicast whether it snoops or
+	// not, but for each port that comes up it starts the timers of all others anew.
+	data.AddChild(attr(nl.IFLA_BR_MCAST_SNOOPING, []byte{0}))
 	// Without the MTU: one that is changed afterwards stays, where one that a bridge has from the start follows that of its
 	// ports, down to where there is no IPv6.
 	attrs := append(physical(b.MAC, 0), attrText(unix.IFLA_IFNAME, b.Name), attr32(unix.IFLA_GROUP, groupOf(b.Alias)), info)

@@ -54,9 +54,11 @@ func (l Link) unfinished(mark string) bool {
 	return l.Alias == "" && l.group != 0 && l.group == groupOf(mark)
 }
 
+// links lists all. While endpoints come and go all the time no list is ever whole; what the last one lacks has come or gone
+// meanwhile, or is in the next, and there always is a next.
 func (c *conn) links() ([]Link, error) {
-	list, err := Complete(c.LinkList)
-	if err != nil {
+	list, err := repeat(linkLists, c.LinkList)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, opError("list", "interfaces", err)
 	}
 	out := make([]Link, len(list))
@@ -102,8 +104,12 @@ func notOurs(op string, l Link) error {
 
 // Complete repeats a question whose answer the kernel marked as inconsistent because something changed meanwhile. Whoever lists
 // links, addresses, routes or rules of a namespace that others change too must ask through it.
-func Complete[T any](ask func() (T, error)) (T, error) {
-	const attempts = 20
+func Complete[T any](ask func() (T, error)) (T, error) { return repeat(20, ask) }
+
+// linkLists is how often links begins anew. With 1,000 interfaces a list takes the kernel 20 ms, longer than some are apart.
+const linkLists = 3
+
+func repeat[T any](attempts int, ask func() (T, error)) (T, error) {
 	for n := 1; ; n++ {
 		answer, err := ask()
 		if n == attempts || !errors.Is(err, netlink.ErrDumpInterrupted) {
