@@ -22,6 +22,7 @@ type change struct {
 	*nl.NetlinkRequest
 	op, object string
 	absentOK   bool // deleting what is gone already is no error
+	existsOK   bool // making what is there already is no error
 }
 
 func newChange(op, object string, kind, flags int, header nl.NetlinkRequestData, attrs ...*nl.RtAttr) change {
@@ -153,6 +154,9 @@ func (c change) outcome(answer syscall.NetlinkMessage) error {
 	}
 	errno := unix.Errno(-int32(binary.NativeEndian.Uint32(answer.Data)))
 	if errno == 0 {
+		return nil
+	}
+	if c.existsOK && errno == unix.EEXIST {
 		return nil
 	}
 	if c.absentOK && (errno == unix.ESRCH || errno == unix.ENODEV || errno == unix.EADDRNOTAVAIL || errno == unix.ENOENT) {

@@ -135,11 +135,11 @@ func writeSysctl(key, value string) (err error) {
 	if n, err := file.Read(have); err == nil && strings.TrimSuffix(string(have[:n]), "\n") == value {
 		return nil
 	}
-	write := func() error {
-		_, err := file.WriteAt([]byte(value), 0)
-		return err
-	}
 	return opError("set sysctl", key+"="+value, step.Do("set sysctl", func() error {
+		write := func() error {
+			_, err := file.WriteAt([]byte(value), 0)
+			return err
+		}
 		if strings.HasSuffix(key, "/disable_ipv6") {
 			return inTurn(write)
 		}

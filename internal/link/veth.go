@@ -96,13 +96,17 @@ func (h *Handle) EnsureVeth(ctx context.Context, v Veth) error {
 			}
 			master = l.Index
 		}
-		err := c.changes.apply(v.create(master))
+		create := []change{v.create(master)}
+		if v.Peer.NS != nil {
+			create = []change{numberNS(v.Peer.NS), v.create(master)}
+		}
+		err := c.changes.apply(create...)
 		if errors.Is(err, unix.EEXIST) {
 			kept, keepErr := h.keepVeth(c, v, master)
 			if kept || keepErr != nil {
 				return keepErr
 			}
-			err = c.changes.apply(v.create(master))
+			err = c.changes.apply(create...)
 		}
 		if err != nil {
 			return v.explain(err)
