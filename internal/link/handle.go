@@ -42,7 +42,9 @@ func Open(ns *NS) (*Handle, error) {
 			return nil, err
 		}
 		h.ns = own
+		return h, nil
 	}
+	sysctlFiles.hold()
 	return h, nil
 }
 
@@ -57,8 +59,11 @@ func (h *Handle) Close() error {
 		c.close()
 	}
 	h.deleting.Wait()
-	if closed || h.ns == nil {
+	switch {
+	case closed:
 		return nil
+	case h.ns == nil:
+		return sysctlFiles.release()
 	}
 	return h.ns.Close()
 }

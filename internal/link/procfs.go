@@ -1,7 +1,6 @@
 package link
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"strings"
@@ -21,15 +20,36 @@ const procfsOpens = 64
 //
 // What the kernel remembers of /proc/sys/net/ipv6 in each network namespace is in one hash chain of the instance, and to open a
 // file there it compares the names of all: beside 1,000 sandboxes that takes 0.4 ms, a tenth of what an endpoint takes to come
-// up. A new instance remembers nothing.
+// up. A new instance remembers nothing. There is one while somebody holds it.
 type procfs struct {
-	mu     sync.Mutex // guards what follows
-	root   *os.File   // nil: not mounted yet
-	opens  int        // in root
-	denied bool       // whoever may not mount uses everybody's
+	mu      sync.Mutex // guards what follows
+	holders int
+	root    *os.File // nil: not mounted yet
+	opens   int      // in root
+	denied  bool     // whoever may not mount uses everybody's
 }
 
+// sysctlFiles is held by the Handles of the process's own namespace, which last.
 var sysctlFiles procfs
+
+func (p *procfs) hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holders++
+}
+
+func (p *procfs) release() error {
+	p.mu.Lock()
+	var unused *os.File
+	if p.holders--; p.holders == 0 {
+		unused, p.root = p.root, nil
+	}
+	p.mu.Unlock()
+	if unused == nil {
+		return nil
+	}
+	return unused.Close()
+}
 
 // open opens a file by its path in everybody's instance. It acts on the calling thread's namespace.
 func (p *procfs) open(path string, flags int) (*os.File, error) {
@@ -49,11 +69,11 @@ func (p *procfs) open(path string, flags int) (*os.File, error) {
 	err = raw.Control(func(at uintptr) {
 		fd, opened = unix.Openat(int(at), strings.TrimPrefix(path, "/proc/"), flags|unix.O_CLOEXEC, 0)
 	})
-	if errors.Is(err, os.ErrClosed) { // another goroutine has had the last of its files
+	if err != nil { // another goroutine has had the last of its files
 		return os.OpenFile(path, flags, 0)
 	}
-	if err := errors.Join(err, opened); err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	if opened != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: opened}
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
@@ -61,27 +81,34 @@ func (p *procfs) open(path string, flags int) (*os.File, error) {
 // instance returns the root of one that has few files open; nil: there is none to be had.
 func (p *procfs) instance() (*os.File, error) {
 	p.mu.Lock()
-	root, denied := p.root, p.denied
+	root, useless := p.root, p.denied || p.holders == 0
 	if p.opens++; p.opens > procfsOpens {
 		root = nil
 	}
 	p.mu.Unlock()
-	if root != nil || denied {
+	if root != nil || useless {
 		return root, nil
 	}
 	fresh, err := mountProcfs()
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil {
+	root, useless = p.root, p.holders == 0
+	switch {
+	case err != nil:
 		p.denied = true
-		return p.root, nil
+	case !useless:
+		p.root, p.opens = fresh, 1
 	}
-	old := p.root
-	p.root, p.opens = fresh, 1
-	if old == nil {
-		return fresh, nil
+	p.mu.Unlock()
+	if err != nil {
+		return root, nil
 	}
-	return fresh, old.Close()
+	if useless {
+		return nil, fresh.Close()
+	}
+	if root != nil {
+		err = root.Close()
+	}
+	return fresh, err
 }
 
 // mountProcfs makes an instance that is in no directory and ends with the file.
