@@ -54,6 +54,7 @@ func live(ctx context.Context, l lane, deeds func(*node) []deed) (acts []act, er
 type node struct {
 	lane
 	ctrl *libcnm.NetworkController
+	used []netip.Addr // by the endpoint before
 }
 
 // firstLife is that on an empty host.
@@ -62,6 +63,8 @@ func firstLife(n *node) []deed {
 		{"new, empty host", n.open},
 		{"new network", n.newNetwork},
 		{"create endpoint", n.createEndpoint},
+		{"delete endpoint", n.deleteEndpoint},
+		{"create endpoint, addresses used before", n.createEndpoint}, // so that they are announced
 		{"new sandbox", n.newSandbox},
 		{"join", n.join},
 		{"rules are flushed", harm(loseRules)},
@@ -166,8 +169,15 @@ func (n *node) createEndpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = web.CreateEndpoint(ctx, "a")
-	return err
+	ep, err := web.CreateEndpoint(ctx, "a", libcnm.WithIP(n.used...))
+	if err != nil {
+		return err
+	}
+	n.used = nil
+	for _, p := range ep.Info().Addresses {
+		n.used = append(n.used, p.Addr())
+	}
+	return nil
 }
 
 func (n *node) deleteEndpoint(ctx context.Context) error {
