@@ -251,7 +251,10 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 		return err
 	}
 	if s, ok := drivers.As[drivers.Settler](n.host.Driver); ok {
-		return s.Settle(ctx)
+		if err := s.Settle(ctx); err != nil { // it is in the network all the same, and in a moment the data plane is restored
+			c.log.Warn("data plane did not settle after a join", "network", n.rec.Name, "endpoint", a.id, "error", err)
+			c.wakeUp(cause{CauseDriver, n.host.info.Name + ": not settled"})
+		}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/libcnm/libcnm/internal/etcfiles"
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/step"
@@ -24,16 +26,28 @@ var (
 	defaultRoute6 = netip.MustParsePrefix("::/0")
 )
 
-// build makes what a sandbox consists of before any endpoint joins. It can be repeated.
+// build makes what a sandbox consists of before any endpoint joins, namespace and files at the same time. It can be repeated.
 func (sb *Sandbox) build(ctx context.Context) error {
-	if err := sb.place(ctx); err != nil {
-		return err
-	}
-	return sb.writeFiles()
+	var group errgroup.Group
+	group.Go(func() error { return sb.placeNS(ctx) })
+	group.Go(func() error {
+		if err := sb.makeDir(); err != nil {
+			return err
+		}
+		return sb.writeFiles()
+	})
+	return group.Wait()
 }
 
 // place is build without the files, which say what endpoints there are.
 func (sb *Sandbox) place(ctx context.Context) error {
+	if err := sb.placeNS(ctx); err != nil {
+		return err
+	}
+	return sb.makeDir()
+}
+
+func (sb *Sandbox) placeNS(ctx context.Context) error {
 	if sb.rec.Owned {
 		if err := sb.ensureNS(); err != nil {
 			return err
@@ -56,6 +70,10 @@ func (sb *Sandbox) place(ctx context.Context) error {
 			return fmt.Errorf("make cgroup: %w: %w", err, ErrUnavailable)
 		}
 	}
+	return nil
+}
+
+func (sb *Sandbox) makeDir() error {
 	err := step.Do("make sandbox directory", func() error { return os.Mkdir(sb.dir(), 0o700) })
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make sandbox directory: %w: %w", err, ErrUnavailable)

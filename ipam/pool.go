@@ -36,8 +36,8 @@ type Candidate struct {
 	Addr netip.Addr
 	// Replaces is the revision of the tombstone that the new claim overwrites. 0: there must be no claim.
 	Replaces int64
-	// Fresh says that nobody had the address before. It is false where so many tombstones were kept that others may have
-	// been pruned.
+	// Fresh says that nobody had the address before: there is no tombstone, and where some may have been pruned it is above
+	// all that are, or were, in use.
 	Fresh bool
 
 	hold uint64 // 0: not held
@@ -59,6 +59,7 @@ type Pool struct {
 	taken   offsets    // reserved, claimed or held: what is absent here was never used
 	freed   tree[tomb] // the tombstones that may be candidates
 	counts  counts
+	used    uint64 // above the highest offset that a claim or tombstone has had
 	next    uint64 // offset that allocation goes on from
 	seen    int64  // revision of the last event or listing
 	holds   uint64 // the last hold given out
@@ -198,10 +199,14 @@ func (p *Pool) lockedHold(addr netip.Addr) Candidate {
 	p.holds++
 	e.hold = p.holds
 	p.lockedSet(addr, e)
-	return Candidate{Addr: addr, Replaces: e.rev, Fresh: p.lockedFresh(e), hold: e.hold}
+	return Candidate{Addr: addr, Replaces: e.rev, Fresh: p.lockedFresh(addr, e), hold: e.hold}
 }
 
-func (p *Pool) lockedFresh(e entry) bool { return e.rev == 0 && p.freed.total() < pruneKeep }
+// lockedFresh relies on allocation in ascending order, and on Prune, which spares the highest tombstone.
+func (p *Pool) lockedFresh(addr netip.Addr, e entry) bool {
+	off, ok := offset(p.base, addr)
+	return e.rev == 0 && (p.span < 2*pruneKeep || ok && off >= p.used)
+}
 
 // Static checks a requested address: it must be one of the subnet (ErrInvalid), not the gateway or an auxiliary
 // address, and not owned (ErrExists). The view may be behind: a caller that must not be refused for an address freed a
@@ -220,7 +225,7 @@ func (p *Pool) Static(addr netip.Addr) (Candidate, error) {
 	if e.state == Owned {
 		return Candidate{}, fmt.Errorf("address %s: in use in %s: %w", addr, p.name(), errdefs.ErrExists)
 	}
-	return Candidate{Addr: addr, Replaces: e.rev, Fresh: p.lockedFresh(e)}, nil
+	return Candidate{Addr: addr, Replaces: e.rev, Fresh: p.lockedFresh(addr, e)}, nil
 }
 
 // Release gives back a candidate that was not committed. It is harmless after a commit too, and after a second call.
@@ -253,6 +258,9 @@ func (p *Pool) lockedSet(addr netip.Addr, e entry) {
 	}
 	p.counts.add(old, -1)
 	p.counts.add(e, +1)
+	if e.state != Absent {
+		p.used = max(p.used, off+1)
+	}
 	if old.reusable() {
 		p.freed.remove(tomb{old.rev, off})
 	}

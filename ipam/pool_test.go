@@ -221,7 +221,7 @@ func TestStatic(t *testing.T) {
 			}
 			c, err := test.pool.Static(want)
 			if test.class == nil {
-				if err != nil || c != (ipam.Candidate{Addr: want, Replaces: test.replaces, Fresh: test.replaces == 0}) {
+				if err != nil || c.Addr != want || c.Replaces != test.replaces || c.Fresh && c.Replaces != 0 {
 					t.Errorf("got %v, %v, want replaces %d", c, err, test.replaces)
 				}
 				return

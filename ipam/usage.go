@@ -57,7 +57,8 @@ func (p *Pool) lockedUsage() Usage {
 
 // Prune returns the oldest tombstones when there are more than are of use, so that a large subnet does not collect one
 // for every address it ever used: the caller deletes those that are unchanged. It returns none while addresses without
-// a claim are scarce, and otherwise a batch of at most 50 as soon as there is a whole one to forget.
+// a claim are scarce, and otherwise a batch of at most 50 as soon as there is a whole one to forget. The highest address that
+// was ever used keeps its tombstone: it shows which are fresh.
 func (p *Pool) Prune() []Claim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,10 +66,11 @@ func (p *Pool) Prune() []Claim {
 	if unused < pruneKeep || p.freed.total() < pruneKeep+pruneBatch {
 		return nil
 	}
-	oldest := make([]Claim, pruneBatch)
-	for i := range oldest {
-		t := p.freed.at(uint64(i))
-		oldest[i] = Claim{Addr: addrAt(p.base, t.off), State: Freed, Rev: t.rev}
+	oldest := make([]Claim, 0, pruneBatch)
+	for i := range uint64(pruneBatch) {
+		if t := p.freed.at(i); t.off+1 != p.used {
+			oldest = append(oldest, Claim{Addr: addrAt(p.base, t.off), State: Freed, Rev: t.rev})
+		}
 	}
 	return oldest
 }

@@ -3,7 +3,6 @@ package ovsvxlan
 import (
 	"context"
 	"io"
-	"slices"
 	"sync"
 	"time"
 )
@@ -11,18 +10,24 @@ import (
 const (
 	// heldFor is far above what the news of an endpoint takes to get around, and about what a sender would wait for an answer.
 	heldFor = time.Second
-	// heldAtMost bounds the memory. What comes then goes back at once.
+	// heldAtMost and heldBytes bound the memory. What comes then is lost, as it is where nothing is held.
 	heldAtMost = 1024
+	heldBytes  = 4 << 20
 )
 
 // holder keeps packets whose senders are not known yet: an endpoint on another node may send before this node has heard of
 // it. They go back to the switch when it has, or when they have waited long enough, and the switch judges them anew: to
 // hold is not to admit.
 type holder struct {
-	mu      sync.Mutex // guards the following
-	packets []heldPacket
+	waiting []heldPacket // the longest first; ready's alone
 
-	fresh chan struct{} // there may be one to give back; holds one token
+	mu      sync.Mutex // guards the following
+	arrived []heldPacket
+	news    bool // senders may be known that were not
+	count   int  // of arrived and waiting
+	bytes   int
+
+	fresh chan struct{} // there is something to look at; holds one token
 }
 
 type heldPacket struct {
@@ -40,19 +45,28 @@ func (h *holder) take(conn io.Writer, kind uint8, body []byte) {
 	if !ok {
 		return
 	}
-	p := heldPacket{from, properties, conn, time.Now().Add(heldFor)}
 	h.mu.Lock()
-	if len(h.packets) >= heldAtMost {
-		h.packets[0].until = time.Time{}
-		p.until = time.Time{}
+	room := h.count < heldAtMost && h.bytes+len(properties) <= heldBytes
+	if room {
+		h.arrived = append(h.arrived, heldPacket{from, properties, conn, time.Now().Add(heldFor)})
+		h.count++
+		h.bytes += len(properties)
 	}
-	h.packets = append(h.packets, p)
 	h.mu.Unlock()
-	h.look()
+	if room {
+		h.wake()
+	}
 }
 
 // look makes the holder look whether senders are known.
 func (h *holder) look() {
+	h.mu.Lock()
+	h.news = true
+	h.mu.Unlock()
+	h.wake()
+}
+
+func (h *holder) wake() {
 	select {
 	case h.fresh <- struct{}{}:
 	default:
@@ -60,23 +74,36 @@ func (h *holder) look() {
 }
 
 // ready takes the packets that are to go back: those whose senders' flows are wanted, which it returns too, and those that
-// have waited long enough. left is how long the next of the others may wait.
+// have waited long enough. left is how long the next of the others may wait. Without news only those that have just arrived
+// need to be looked at. Not for concurrent use.
 func (h *holder) ready(now time.Time, known func(sender) (Object, bool)) (back []heldPacket, flows []Object, left time.Duration) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	look := h.arrived
+	if h.news {
+		look, h.waiting = append(h.waiting, h.arrived...), nil
+	}
+	h.arrived, h.news = nil, false
+	h.mu.Unlock()
+	for _, p := range look {
+		if o, ok := known(p.from); ok {
+			flows, back = append(flows, o), append(back, p)
+		} else {
+			h.waiting = append(h.waiting, p)
+		}
+	}
+	for len(h.waiting) > 0 && !now.Before(h.waiting[0].until) {
+		back, h.waiting = append(back, h.waiting[0]), h.waiting[1:]
+	}
 	left = heldFor
-	h.packets = slices.DeleteFunc(h.packets, func(p heldPacket) bool {
-		o, ok := known(p.from)
-		if ok {
-			flows = append(flows, o)
-		}
-		if ok || !now.Before(p.until) {
-			back = append(back, p)
-			return true
-		}
-		left = min(left, p.until.Sub(now))
-		return false
-	})
+	if len(h.waiting) > 0 {
+		left = h.waiting[0].until.Sub(now)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.count -= len(back)
+	for _, p := range back {
+		h.bytes -= len(p.properties)
+	}
 	return back, distinct(flows), left
 }
 

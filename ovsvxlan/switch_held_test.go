@@ -30,26 +30,46 @@ func TestSenderOfHeldPacket(t *testing.T) {
 	}
 }
 
-// What is unknown goes back after its time, what is too much at once, and what cannot be read is not held.
+// What is unknown goes back after its time; what is too much, and what cannot be read, is not held.
 func TestHolderIsBounded(t *testing.T) {
 	h := newHolder()
 	h.take(&bytes.Buffer{}, ofExperimenter, []byte{0, 0, 0x23, 0x20, 0, 0, 0, nxPacketIn2, 0, propPacket, 0, 99})
-	if len(h.packets) != 0 {
-		t.Fatalf("holds %+v", h.packets)
+	if h.count != 0 {
+		t.Fatalf("holds %+v", h.arrived)
 	}
 	nobody := func(sender) (Object, bool) { return Object{}, false }
-	for range heldAtMost + 1 {
-		h.take(&bytes.Buffer{}, ofExperimenter, packetIn())
+	for range 10 { // also while those that wait are not looked at
+		for range heldAtMost/2 + 1 {
+			h.take(&bytes.Buffer{}, ofExperimenter, packetIn())
+		}
+		h.ready(time.Now().Add(-heldFor), nobody)
 	}
-	back, _, _ := h.ready(time.Now(), nobody)
-	if len(back) == 0 || len(h.packets) >= heldAtMost+1 {
-		t.Errorf("%d went back and %d are held, at most %d should be", len(back), len(h.packets), heldAtMost)
+	if held := len(h.arrived) + len(h.waiting); held != heldAtMost || h.count != held {
+		t.Errorf("%d are held and %d counted, want %d", held, h.count, heldAtMost)
+	}
+	back, _, _ := h.ready(time.Now().Add(2*heldFor), nobody)
+	if len(back) != heldAtMost {
+		t.Fatalf("%d go back after their time, want %d", len(back), heldAtMost)
 	}
 	if want := (sender{100, netip.MustParseAddr("192.0.2.2"), MAC{2, 0, 0, 0, 0, 9}, netip.MustParseAddr("10.0.0.9")}); back[0].from != want {
 		t.Errorf("read as from %+v, want %+v", back[0].from, want)
 	}
-	if h.ready(time.Now().Add(heldFor), nobody); len(h.packets) != 0 {
-		t.Errorf("%d are held for longer than %s", len(h.packets), heldFor)
+	if h.count != 0 || h.bytes != 0 {
+		t.Errorf("%d packets of %d bytes are held for longer than %s", h.count, h.bytes, heldFor)
+	}
+	large := append(packetIn(), make([]byte, 60<<10)...)
+	for range heldAtMost {
+		h.take(&bytes.Buffer{}, ofExperimenter, large)
+	}
+	if h.bytes > heldBytes || h.bytes < heldBytes-len(large) {
+		t.Errorf("%d bytes are held, want almost %d", h.bytes, heldBytes)
+	}
+	known := func(sender) (Object, bool) { return Object{KindPeer, "1", "p"}, true }
+	if h.look(); len(h.arrived) == 0 {
+		t.Error("nothing is held")
+	}
+	if back, flows, _ := h.ready(time.Now(), known); len(back) == 0 || len(flows) != 1 || h.count != 0 {
+		t.Errorf("of a known sender %d packets go back with %d flows, and %d stay", len(back), len(flows), h.count)
 	}
 }
 

@@ -54,11 +54,19 @@ func (l Link) unfinished(mark string) bool {
 	return l.Alias == "" && l.group != 0 && l.group == groupOf(mark)
 }
 
-// links lists all. While endpoints come and go all the time no list is ever whole; what the last one lacks has come or gone
-// meanwhile, or is in the next, and there always is a next.
-func (c *conn) links() ([]Link, error) {
+func (c *conn) links() ([]Link, error) { return newLinks(Complete(c.LinkList)) }
+
+// linksSoon lists all but some, perhaps: while endpoints come and go all the time no list is ever whole.
+func (c *conn) linksSoon() ([]Link, error) {
 	list, err := repeat(linkLists, c.LinkList)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		err = nil
+	}
+	return newLinks(list, err)
+}
+
+func newLinks(list []netlink.Link, err error) ([]Link, error) {
+	if err != nil {
 		return nil, opError("list", "interfaces", err)
 	}
 	out := make([]Link, len(list))
@@ -83,9 +91,19 @@ func (h *Handle) Link(ctx context.Context, name string) (l Link, err error) {
 // Owned returns the links whose alias begins with mark, as DriverMark or an Owner's text gives it, ordered by name.
 // For a DriverMark it includes links that got no alias because the process that made them died.
 func (h *Handle) Owned(ctx context.Context, mark string) ([]Link, error) {
+	return h.owned(ctx, mark, (*conn).links)
+}
+
+// OwnedSoon is Owned for looks that are repeated: where links come and go all the time it does not wait for a pause, and may
+// lack some.
+func (h *Handle) OwnedSoon(ctx context.Context, mark string) ([]Link, error) {
+	return h.owned(ctx, mark, (*conn).linksSoon)
+}
+
+func (h *Handle) owned(ctx context.Context, mark string, list func(*conn) ([]Link, error)) ([]Link, error) {
 	var owned []Link
 	err := h.use(ctx, func(c *conn) error {
-		all, err := c.links()
+		all, err := list(c)
 		for _, l := range all {
 			if strings.HasPrefix(l.Alias, mark) && l.Alias != "" || isDriverMark(mark) && l.unfinished(mark) {
 				owned = append(owned, l)
@@ -106,7 +124,7 @@ func notOurs(op string, l Link) error {
 // links, addresses, routes or rules of a namespace that others change too must ask through it.
 func Complete[T any](ask func() (T, error)) (T, error) { return repeat(20, ask) }
 
-// linkLists is how often links begins anew. With 1,000 interfaces a list takes the kernel 20 ms, longer than some are apart.
+// linkLists is how often linksSoon asks. With 1,000 interfaces a list takes the kernel 20 ms, longer than some are apart.
 const linkLists = 3
 
 func repeat[T any](attempts int, ask func() (T, error)) (T, error) {

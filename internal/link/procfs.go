@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"strings"
@@ -94,7 +95,7 @@ func (p *procfs) instance() (*os.File, error) {
 	root, useless = p.root, p.holders == 0
 	switch {
 	case err != nil:
-		p.denied = true
+		p.denied = errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSYS)
 	case !useless:
 		p.root, p.opens = fresh, 1
 	}

@@ -9,7 +9,9 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 	"github.com/libcnm/libcnm/internal/step"
@@ -120,7 +122,7 @@ func writeSysctl(key, value string) (err error) {
 		return err
 	}
 	file, err := sysctlFiles.open(path, os.O_RDWR)
-	if errors.Is(err, os.ErrPermission) { // one that cannot be read, or not be written
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) { // it cannot be read, or cannot be written
 		if have, err := readSysctl(key); err == nil && have == value {
 			return nil
 		}
@@ -160,11 +162,16 @@ func setIPv6(name string, on bool) error {
 	return err
 }
 
-// hasIPv6 is the same in every network namespace, and until the next boot.
-var hasIPv6 = sync.OnceValue(func() bool {
-	_, err := os.Stat(sysctlRoot + "net/ipv6/conf/all")
-	return err == nil
-})
+// hasIPv6 is the same in every network namespace. Where there is none, somebody may load its module.
+func hasIPv6() bool {
+	if !seenIPv6.Load() {
+		_, err := os.Stat(sysctlRoot + "net/ipv6/conf/all")
+		seenIPv6.Store(err == nil)
+	}
+	return seenIPv6.Load()
+}
+
+var seenIPv6 atomic.Bool
 
 // confKey names a per-interface sysctl; "/" as the separator leaves dots in the name alone.
 func confKey(family, iface, key string) string { return "net/" + family + "/conf/" + iface + "/" + key }

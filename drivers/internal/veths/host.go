@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/link"
@@ -66,35 +67,31 @@ func (h Host) Delete(ctx context.Context, links []link.Link) error {
 	})
 }
 
-// strays are the driver's links that are not wanted, or are not what is wanted by their name.
-func (h Host) strays(ctx context.Context, wanted map[string]string) ([]link.Link, error) {
-	all, err := h.Links(ctx)
-	var out []link.Link
-	for _, l := range all {
-		if alias, ok := wanted[l.Name]; !ok || l.Alias != "" && l.Alias != alias {
-			out = append(out, l)
-		}
-	}
-	return out, err
+// strays are those links that are not wanted, or are not what is wanted by their name.
+func strays(all []link.Link, wanted map[string]string) []link.Link {
+	return slices.DeleteFunc(all, func(l link.Link) bool {
+		alias, ok := wanted[l.Name]
+		return ok && (l.Alias == "" || l.Alias == alias)
+	})
 }
 
 // DeleteStrays deletes the driver's links but those wanted, which are aliases by name.
 func (h Host) DeleteStrays(ctx context.Context, wanted map[string]string) error {
-	strays, err := h.strays(ctx, wanted)
+	all, err := h.Links(ctx)
 	if err != nil {
 		return err
 	}
-	return h.Delete(ctx, strays)
+	return h.Delete(ctx, strays(all, wanted))
 }
 
 // CheckStrays names what DeleteStrays would delete.
 func (h Host) CheckStrays(ctx context.Context, wanted map[string]string) ([]drivers.Drift, error) {
-	strays, err := h.strays(ctx, wanted)
+	all, err := h.OwnedSoon(ctx, link.DriverMark(h.driver))
 	if err != nil {
 		return nil, err
 	}
 	var drift []drivers.Drift
-	for _, l := range strays {
+	for _, l := range strays(all, wanted) {
 		o, _ := link.ParseOwner(l.Alias) // without an alias the drift is of no network
 		drift = append(drift, drivers.Drift{
 			Driver: h.driver, Network: drivers.NetworkID(o.Network), Endpoint: drivers.EndpointID(o.Endpoint),

@@ -44,6 +44,10 @@ var (
 	inNet  = all(newNetwork(net), newEndpoint(net, ep), newSandbox(box))
 	inBusy = all(newEndpoint(busy, ep), newSandbox(box))
 
+	// inUsed has an endpoint whose addresses another one had, so that they are announced.
+	inUsed = all(newNetwork(net, subnet4, subnet6), newEndpoint(net, ep2, libcnm.WithIP(addr4, addr6)), deleteEndpoint(net, ep2),
+		newEndpoint(net, ep, libcnm.WithIP(addr4, addr6)), newSandbox(box))
+
 	joinedNet  = all(inNet, join(net, ep, box))
 	joinedBusy = all(inBusy, join(busy, ep, box))
 	joinedBoth = all(joinedNet, newEndpoint(busy, ep2), join(busy, ep2, box))
@@ -68,6 +72,7 @@ var operations = []operation{
 		run: join(net, ep, box), holds: isJoined(net, ep, box)},
 	{name: "join, IPv6", prepare: all(newNetwork(net, subnet6), newEndpoint(net, ep), newSandbox(box)),
 		run: join(net, ep, box), holds: isJoined(net, ep, box)},
+	{name: "join, addresses of another before", prepare: inUsed, run: join(net, ep, box), holds: isJoined(net, ep, box)},
 	{name: "join, of a runtime", prepare: all(newNetwork(net), newEndpoint(net, ep), newRuntimeNS, newSandbox(box, ofRuntime...)),
 		run: join(net, ep, box), holds: isJoined(net, ep, box)},
 
@@ -95,6 +100,7 @@ var operations = []operation{
 	{name: "last use", fresh: true, prepare: joinedNet,
 		run: tolerate(libcnm.ErrNotFound, deleteSandbox(box), deleteEndpoint(net, ep), deleteNetwork(net)), holds: noNetwork(net)},
 	{name: "new controller", prepare: joinedNet, closed: true, run: open, holds: isJoined(net, ep, box)},
+	{name: "new controller, addresses of another before", prepare: all(inUsed, join(net, ep, box)), closed: true, run: open, holds: isJoined(net, ep, box)},
 	{name: "new controller, after a join's death", prepare: inNet, crash: "join", run: open},
 	{name: "new controller, after a leave's death", prepare: joinedNet, crash: "leave", run: open},
 	{name: "new controller, after a sandbox's death", prepare: joinedBoth, crash: "delete sandbox, two networks", run: open},
