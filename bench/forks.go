@@ -14,8 +14,9 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-// How many endpoints live and die in the two runs whose difference is what one of them costs.
-const fewLives, manyLives = 1, 6
+// How many endpoints live and die in the two runs whose difference is what one of them costs: so many that what a contender does
+// a moment after its start is in both.
+const fewLives, manyLives = 20, 40
 
 // countForks returns how many processes one endpoint's life starts, from its Up to the end of its Down, by whomever.
 func countForks(t testutil.TB, cfg config, kind string) float64 {

@@ -57,7 +57,9 @@ func TestHolderIsBounded(t *testing.T) {
 	if h.count != 0 || h.bytes != 0 {
 		t.Errorf("%d packets of %d bytes are held for longer than %s", h.count, h.bytes, heldFor)
 	}
-	large := append(packetIn(), make([]byte, 60<<10)...)
+	const size = 60 << 10
+	large := append(packetIn(), 0xff, 0xff, size>>8, size&0xff) // one more property
+	large = append(large, make([]byte, size-4)...)
 	for range heldAtMost {
 		h.take(&bytes.Buffer{}, ofExperimenter, large)
 	}
