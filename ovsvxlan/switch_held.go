@@ -3,6 +3,7 @@ package ovsvxlan
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -80,7 +81,7 @@ func (h *holder) ready(now time.Time, known func(sender) (Object, bool)) (back [
 	h.mu.Lock()
 	look := h.arrived
 	if h.news {
-		look, h.waiting = append(h.waiting, h.arrived...), nil
+		look, h.waiting = slices.Concat(h.waiting, h.arrived), nil
 	}
 	h.arrived, h.news = nil, false
 	h.mu.Unlock()

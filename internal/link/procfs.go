@@ -100,16 +100,15 @@ func (p *procfs) instance() (*os.File, error) {
 		p.root, p.opens = fresh, 1
 	}
 	p.mu.Unlock()
-	if err != nil {
+	switch {
+	case fresh == nil: // everybody's will do
 		return root, nil
-	}
-	if useless {
+	case useless:
 		return nil, fresh.Close()
+	case root != nil:
+		return fresh, root.Close()
 	}
-	if root != nil {
-		err = root.Close()
-	}
-	return fresh, err
+	return fresh, nil
 }
 
 // mountProcfs makes an instance that is in no directory and ends with the file.
