@@ -26,10 +26,7 @@ func TestRestartAnnouncesOnlyWhatNobodyHeard(t *testing.T) {
 	must(t, ep.Join(ctx, a))
 	b, _ := joined(t, c, "b", n)
 	addrs := addrsOf(ep)
-	heard := testutil.StartCapture(t, inside(t, b), "eth0", func(f testutil.Frame) bool {
-		return f.EtherType == testutil.EtherTypeARP && f.IPSrc == f.IPDst ||
-			f.Protocol == testutil.ProtocolICMPv6 && f.ICMPType == 136 && f.IPDst.IsMulticast()
-	})
+	heard := testutil.StartCapture(t, inside(t, b), "eth0", announcement)
 	about := func(addr netip.Addr) (n int) {
 		for _, frame := range heard.Frames() {
 			if frame.IPSrc == addr {
