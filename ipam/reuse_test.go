@@ -222,3 +222,25 @@ func TestPrune(t *testing.T) {
 		}
 	}
 }
+
+// TestPruneSparesTheHighest frees the highest address first: without its tombstone those below would be taken for fresh.
+func TestPruneSparesTheHighest(t *testing.T) {
+	p := newPool(t, ipam.Config{Subnet: prefix("10.0.0.0/16")})
+	highest := "10.0.200.1"
+	observe(t, p, highest, ipam.Owned, 1)
+	observe(t, p, highest, ipam.Freed, 2)
+	pruned := 0
+	for i, a := int64(10), addr("10.0.0.1"); i < 3000; i, a = i+1, a.Next() {
+		observe(t, p, a.String(), ipam.Freed, i)
+		for _, old := range p.Prune() {
+			if old.Addr == addr(highest) {
+				t.Fatal("the highest was pruned")
+			}
+			observe(t, p, old.Addr.String(), ipam.Absent, i)
+			pruned++
+		}
+	}
+	if pruned < 1000 {
+		t.Errorf("only %d were pruned", pruned)
+	}
+}

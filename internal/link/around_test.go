@@ -58,13 +58,23 @@ func TestWatchAround(t *testing.T) {
 			}
 		}
 	}
+	silent := func(what string) {
+		t.Helper()
+		select {
+		case n := <-heard:
+			t.Errorf("%s: heard of namespace %d", what, n)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 	quiet("before")
 	there.AddAddr(t, "eth0", netip.MustParsePrefix("10.9.0.1/24"), netip.MustParsePrefix("fd09::1/64"))
 	elsewhere.AddAddr(t, "eth0", netip.MustParsePrefix("10.9.0.1/24"))
 	there.AddRoute(t, netip.MustParsePrefix("10.99.0.0/16"), netip.MustParseAddr("10.9.0.2"))
-	quiet("something added")
+	silent("something added")
+	on(there, func(h *netlink.Handle, l netlink.Link) error { return h.LinkSetMTU(l, 1400) })
+	silent("an interface that is up changed")
 	on(elsewhere, (*netlink.Handle).LinkSetDown)
-	quiet("where no link leads")
+	silent("where no link leads")
 	for _, c := range []struct {
 		name string
 		do   func(*netlink.Handle, netlink.Link) error
