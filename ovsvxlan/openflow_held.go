@@ -117,7 +117,7 @@ func (s *sender) readMetadata(fields []byte) {
 		case (field == class<<8|38<<1 || field == nicira<<8|16<<1) && size == 8: // tun_id
 			s.vni = binary.BigEndian.Uint32(value[4:])
 		case field == nicira<<8|31<<1 && size == 4, field == nicira<<8|109<<1 && size == 16: // tun_src, tun_ipv6_src
-			s.vtep, _ = netip.AddrFromSlice(value)
+			s.vtep, _ = netip.AddrFromSlice(value) // likewise, by the case
 		}
 		fields = fields[size:]
 	}
