@@ -142,27 +142,31 @@ func namespaceOf(control []byte) (int, bool) {
 }
 
 // damage is a program for the kernel that lets through what may tell of something that was taken away. What is added cannot
-// be damage, and what replaces something is announced as its removal too, but for the state of a link. The kernel drops the
-// rest, which is nearly everything, before it wakes anybody, and before it looks up the namespace's number: that is a search
-// among all that a link leads to, for each of the dozen messages about an endpoint that comes up.
+// be damage, unless it takes the place of a route. The kernel drops the rest, which is nearly everything, before it wakes
+// anybody, and before it adds the namespace's number: that is a search among all that a link leads to, for each of the dozen
+// messages about an endpoint that comes up.
 func damage() []unix.SockFilter {
 	const (
-		typeAt  = 4                       // nlmsghdr.nlmsg_type
-		flagsAt = unix.SizeofNlMsghdr + 8 // ifinfomsg.ifi_flags
-		whole   = 1 << 16                 // how much of a message is let through
+		typeAt     = 4                       // nlmsghdr.nlmsg_type
+		flagsAt    = 6                       // nlmsghdr.nlmsg_flags
+		ifiFlagsAt = unix.SizeofNlMsghdr + 8 // ifinfomsg.ifi_flags
+		whole      = 1 << 16                 // how much of a message is let through
 	)
 	// The program reads big-endian numbers, netlink writes the machine's.
-	kind := func(k uint16) uint32 {
-		return uint32(binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, k)))
+	half := func(n uint16) uint32 {
+		return uint32(binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, n)))
 	}
 	up := binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, unix.IFF_UP))
 	return []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: typeAt},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_DELLINK), Jt: 5},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_DELADDR), Jt: 4},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_DELROUTE), Jt: 3},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: kind(unix.RTM_NEWLINK), Jf: 3},
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flagsAt},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: half(unix.RTM_DELLINK), Jt: 8},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: half(unix.RTM_DELADDR), Jt: 7},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: half(unix.RTM_DELROUTE), Jt: 6},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: half(unix.RTM_NEWROUTE), Jf: 2},
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: flagsAt},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: half(unix.NLM_F_REPLACE), Jt: 3, Jf: 4},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: half(unix.RTM_NEWLINK), Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: ifiFlagsAt},
 		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: up, Jt: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: whole},
 		{Code: unix.BPF_RET | unix.BPF_K},

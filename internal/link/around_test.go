@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -79,6 +80,13 @@ func TestWatchAround(t *testing.T) {
 		name string
 		do   func(*netlink.Handle, netlink.Link) error
 	}{
+		{"route replaced", func(h *netlink.Handle, l netlink.Link) error {
+			dst, err := netlink.ParseIPNet("10.99.0.0/16")
+			if err != nil {
+				return err
+			}
+			return h.RouteReplace(&netlink.Route{Dst: dst, LinkIndex: l.Attrs().Index, Gw: net.IPv4(10, 9, 0, 3)})
+		}},
 		{"route removed", func(h *netlink.Handle, _ netlink.Link) error {
 			dst, err := netlink.ParseIPNet("10.99.0.0/16")
 			if err != nil {
