@@ -176,7 +176,7 @@ func (w *ofWatch) dial(ctx context.Context) (net.Conn, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { expire(conn) })
 	if err = handshake(conn); err == nil {
-		err = setUp(conn)
+		err = w.setUp(conn)
 	}
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -216,8 +216,8 @@ func handshake(conn net.Conn) error {
 }
 
 // setUp returns when the fragment mode is in force and paused packets come here, so that no flow that counts on that is
-// there before it is.
-func setUp(conn net.Conn) error {
+// there before it is. A packet may come before the answer: the flows of an earlier controller are there.
+func (w *ofWatch) setUp(conn net.Conn) error {
 	config := binary.BigEndian.AppendUint16(nil, fragNXMatch)
 	// Bytes of a missed packet to send to us: such a connection gets no packets at all if it wants none of them.
 	config = binary.BigEndian.AppendUint16(config, 1)
@@ -229,10 +229,11 @@ func setUp(conn net.Conn) error {
 			return err
 		}
 		for {
-			kind, _, _, err := receive(conn)
+			kind, _, body, err := receive(conn)
 			if err != nil || kind == ofBarrierDone {
 				return err
 			}
+			w.message(conn, kind, body)
 		}
 	})
 }

@@ -93,7 +93,9 @@ func (h *holder) ready(now time.Time, known func(sender) (Object, bool)) (back [
 		}
 	}
 	for len(h.waiting) > 0 && !now.Before(h.waiting[0].until) {
-		back, h.waiting = append(back, h.waiting[0]), h.waiting[1:]
+		back = append(back, h.waiting[0])
+		h.waiting[0] = heldPacket{} // or its bytes stay as long as the list
+		h.waiting = h.waiting[1:]
 	}
 	left = heldFor
 	if len(h.waiting) > 0 {
