@@ -1,6 +1,9 @@
 package link
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,18 +17,57 @@ import (
 
 // addresses returns what l has, without IPv6 link-local addresses: those are the kernel's own affair.
 func (c *conn) addresses(index int) ([]netip.Prefix, error) {
-	list, err := Complete(func() ([]netlink.Addr, error) { return c.AddrList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, err
-	}
-	var out []netip.Prefix
-	for _, a := range list {
-		if p, ok := prefixOf(a); ok && a.LinkIndex == index && !kernels(p.Addr()) {
-			out = append(out, p)
-		}
-	}
+	out, err := Complete(func() (list []netip.Prefix, err error) {
+		request := nl.NewNetlinkRequest(unix.RTM_GETADDR, 0)
+		request.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
+		err = c.changes.dump(request, func(message []byte) error {
+			if family := familyOfMessage(message); family != unix.AF_INET && family != unix.AF_INET6 {
+				return nil
+			}
+			at, p, err := parseAddress(message)
+			if err == nil && at == index && !kernels(p.Addr()) {
+				list = append(list, p)
+			}
+			return err
+		})
+		return list, err
+	})
 	slices.SortFunc(out, comparePrefix)
-	return out, nil
+	return out, err
+}
+
+// familyOfMessage is the family of an address message; 0: it is too short to have one.
+func familyOfMessage(raw []byte) uint8 {
+	if len(raw) == 0 {
+		return unix.AF_UNSPEC
+	}
+	return raw[0]
+}
+
+// parseAddress reads an address message: an ifaddrmsg and attributes. Of a point-to-point interface the prefix is the other
+// end's, and its own address stands alone.
+func parseAddress(raw []byte) (index int, p netip.Prefix, err error) {
+	if len(raw) < unix.SizeofIfAddrmsg {
+		return 0, netip.Prefix{}, unix.EBADMSG
+	}
+	attrs := raw[unix.SizeofIfAddrmsg:]
+	address, err := findAttribute(attrs, unix.IFA_ADDRESS)
+	local, errLocal := findAttribute(attrs, unix.IFA_LOCAL)
+	if err := errors.Join(err, errLocal); err != nil {
+		return 0, netip.Prefix{}, err
+	}
+	bits := int(raw[1])
+	switch {
+	case local == nil:
+		local = address
+	case address != nil && !bytes.Equal(local, address):
+		bits = 8 * len(local)
+	}
+	ip, ok := netip.AddrFromSlice(local)
+	if !ok {
+		return 0, netip.Prefix{}, unix.EBADMSG
+	}
+	return int(binary.NativeEndian.Uint32(raw[4:])), netip.PrefixFrom(ip, bits), nil
 }
 
 // kernels reports whether the kernel gives and takes such addresses by itself. Those of IPv4 169.254.0.0/16 it does not.

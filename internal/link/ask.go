@@ -1,8 +1,10 @@
 package link
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -24,7 +26,16 @@ func (c *conn) otherEnd(l Link, name string) (Link, error) {
 	return c.askLink(name, l.peer, attr32(unix.IFLA_TARGET_NETNSID, uint32(l.peerNS)))
 }
 
+// skipStatistics is RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h: without counters a link message is half as long.
+const skipStatistics = 1 << 3
+
 func (c *conn) askLink(name string, index int, attrs ...*nl.RtAttr) (Link, error) {
+	l, _, err := c.askLinkMessage(name, index, append(attrs, attr32(unix.IFLA_EXT_MASK, skipStatistics))...)
+	return l, err
+}
+
+// askLinkMessage returns the message too, without its header; it is good until the next question.
+func (c *conn) askLinkMessage(name string, index int, attrs ...*nl.RtAttr) (Link, []byte, error) {
 	const op = "find interface"
 	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
 	request.AddData(header(index))
@@ -33,21 +44,16 @@ func (c *conn) askLink(name string, index int, attrs ...*nl.RtAttr) (Link, error
 	}
 	raw, err := c.changes.ask(request)
 	if errors.Is(err, unix.ENODEV) {
-		return Link{}, classed(op, name, errdefs.ErrNotFound, "no such interface")
+		return Link{}, nil, classed(op, name, errdefs.ErrNotFound, "no such interface")
 	}
 	if err != nil {
-		return Link{}, opError(op, name, err)
+		return Link{}, nil, opError(op, name, err)
 	}
-	found, err := netlink.LinkDeserialize(nil, raw)
-	if err != nil {
-		return Link{}, opError(op, name, err)
+	l, err := parseLink(raw)
+	if err == nil && index == 0 && l.Name != name {
+		return Link{}, nil, classed(op, name, errdefs.ErrConflict, "it is an alternative name of %s", l.Name)
 	}
-	l := newLink(found)
-	if index == 0 && l.Name != name {
-		return Link{}, classed(op, name, errdefs.ErrConflict, "it is an alternative name of %s", l.Name)
-	}
-	l.conf, err = newLinkConf(raw)
-	return l, opError(op, name, err)
+	return l, raw, opError(op, name, err)
 }
 
 // ask sends a question that has one answer, and returns that without its header.
@@ -65,76 +71,61 @@ func (s *changeSocket) ask(request *nl.NetlinkRequest) ([]byte, error) {
 			case answer.Header.Seq != request.Seq: // to a question that was given up
 			case answer.Header.Type != unix.NLMSG_ERROR:
 				return answer.Data, nil
-			case len(answer.Data) < unix.SizeofNlMsgerr:
-				return nil, unix.EBADMSG
 			default:
-				return nil, unix.Errno(-int32(binary.NativeEndian.Uint32(answer.Data)))
+				return nil, refusal(answer)
 			}
 		}
 	}
 }
 
-// linkConf is what a link message tells of settings that have files too. To read the files takes the longer the more
-// network namespaces there are with interfaces of one name, as every sandbox has.
-type linkConf struct {
-	arpNotify uint32
-	// noIPv6: IPv6 is disabled, or the interface is without it: the kernel takes it away from one whose MTU falls below
-	// 1280, and gives it back when the MTU rises again.
-	noIPv6 bool
-	groups uint16 // forwarded by the bridge that it is a port of
-	v6     inet6Settings
-}
-
-// Of linux/if_link.h, linux/ip.h and linux/ipv6.h, where x/sys/unix has no names.
-const (
-	inetConf         = 1  // IFLA_INET_CONF
-	inet6Conf        = 2  // IFLA_INET6_CONF
-	devconfARPNotify = 22 // IPV4_DEVCONF_ARP_NOTIFY, which counts from 1
-)
-
-func newLinkConf(raw []byte) (linkConf, error) {
-	if len(raw) < unix.SizeofIfInfomsg {
-		return linkConf{}, unix.EBADMSG
+// dump asks for all there is of something, and calls each with one message after the other, without its header. If something
+// changed meanwhile, so that some may be missing or told of twice, it is ErrDumpInterrupted in the end.
+func (s *changeSocket) dump(request *nl.NetlinkRequest, each func(message []byte) error) error {
+	request.Flags |= unix.NLM_F_DUMP
+	if err := unix.Sendto(s.fd, request.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
 	}
-	attrs := raw[unix.SizeofIfInfomsg:]
-	v4, err4 := attribute(attrs, unix.IFLA_AF_SPEC, unix.AF_INET, inetConf)
-	v6, err6 := attribute(attrs, unix.IFLA_AF_SPEC, unix.AF_INET6, inet6Conf)
-	port, errPort := attribute(attrs, unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_GROUP_FWD_MASK)
-	var c linkConf
-	if len(v4) >= 4*devconfARPNotify {
-		c.arpNotify = binary.NativeEndian.Uint32(v4[4*(devconfARPNotify-1):])
-	}
-	c.v6 = newInet6Settings(v6)
-	c.noIPv6 = !c.v6.told || c.v6.values[disableIPv6] != 0
-	if len(port) >= 2 {
-		c.groups = binary.NativeEndian.Uint16(port)
-	}
-	return c, errors.Join(err4, err6, errPort)
-}
-
-// attribute finds an attribute in nested ones by the path to it; nil: there is none.
-func attribute(data []byte, path ...uint16) (_ []byte, err error) {
-	for _, kind := range path {
-		if data, err = findAttribute(data, kind); err != nil {
-			return nil, err
+	var failed, interrupted error
+	for {
+		answers, err := s.receive()
+		if err != nil {
+			return err
+		}
+		for _, answer := range answers {
+			if answer.Header.Seq != request.Seq {
+				continue
+			}
+			if answer.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
+				interrupted = netlink.ErrDumpInterrupted
+			}
+			switch answer.Header.Type {
+			case unix.NLMSG_DONE:
+				return cmp.Or(failed, outcome(answer), interrupted)
+			case unix.NLMSG_ERROR:
+				return refusal(answer)
+			}
+			if failed == nil { // to the end in any case, so that the socket is free for the next question
+				failed = each(answer.Data)
+			}
 		}
 	}
-	return data, nil
 }
 
-// findAttribute makes no list of all attributes: a link message has more than sixty, and one is asked for at each look at an
-// endpoint.
-func findAttribute(data []byte, kind uint16) (value []byte, err error) {
-	for len(data) >= unix.SizeofRtAttr {
-		size := int(binary.NativeEndian.Uint16(data))
-		if size < unix.SizeofRtAttr || size > len(data) {
-			return nil, unix.EBADMSG
-		}
-		if binary.NativeEndian.Uint16(data[2:])&^unix.NLA_F_NESTED == kind {
-			value = data[unix.SizeofRtAttr:size]
-		}
-		aligned := (size + unix.RTA_ALIGNTO - 1) &^ (unix.RTA_ALIGNTO - 1)
-		data = data[min(aligned, len(data)):]
+// refusal is the errno of an answer that is none.
+func refusal(answer syscall.NetlinkMessage) error {
+	if len(answer.Data) < unix.SizeofNlMsgerr {
+		return unix.EBADMSG
 	}
-	return value, nil
+	return unix.Errno(-int32(binary.NativeEndian.Uint32(answer.Data)))
+}
+
+// outcome is the errno in the last message of a list, nil for none.
+func outcome(done syscall.NetlinkMessage) error {
+	if len(done.Data) < 4 {
+		return nil
+	}
+	if n := int32(binary.NativeEndian.Uint32(done.Data)); n < 0 {
+		return unix.Errno(-n)
+	}
+	return nil
 }

@@ -40,12 +40,13 @@ func attr(kind int, data []byte) *nl.RtAttr  { return nl.NewRtAttr(kind, data) }
 func attr32(kind int, v uint32) *nl.RtAttr   { return nl.NewRtAttr(kind, nl.Uint32Attr(v)) }
 func attrText(kind int, s string) *nl.RtAttr { return nl.NewRtAttr(kind, nl.ZeroTerminated(s)) }
 
-// changeSocket carries changes, and questions about one link. The kernel works through a whole buffer of requests inside sendto, without pause and
+// changeSocket carries changes, and questions. The kernel works through a whole buffer of requests inside sendto, without pause and
 // even if the process is being killed, and has queued all answers when sendto returns: one system call for any number of
 // changes, and no waiting.
 type changeSocket struct {
 	fd     int
 	buffer []byte
+	broken bool // an answer is missing, so that the next may not be to the next question
 }
 
 func openChangeSocket() (*changeSocket, error) {
@@ -124,11 +125,15 @@ func (s *changeSocket) applyBatch(batch []change) error {
 // receive returns the messages of one datagram; they are good until the next.
 func (s *changeSocket) receive() ([]syscall.NetlinkMessage, error) {
 	for {
-		n, _, err := unix.Recvfrom(s.fd, s.buffer, 0)
+		n, _, err := unix.Recvfrom(s.fd, s.buffer, unix.MSG_TRUNC) // n is how long it was, not how much of it fitted
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
+			s.broken = true
 			return nil, err
+		case n > len(s.buffer):
+			s.broken = true
+			return nil, unix.EMSGSIZE
 		default:
 			return syscall.ParseNetlinkMessage(s.buffer[:n])
 		}

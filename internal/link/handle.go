@@ -99,7 +99,7 @@ func (h *Handle) useSlot(fn func(*conn) error) error {
 
 func (h *Handle) put(c *conn) {
 	h.mu.Lock()
-	keep := !h.closed && len(h.idle) < maxIdle
+	keep := !h.closed && len(h.idle) < maxIdle && !c.changes.broken
 	if keep {
 		h.idle = append(h.idle, c)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
@@ -23,25 +25,11 @@ type Link struct {
 	Up     bool // administratively
 	Master int  // index of the bridge it is a port of; 0: none
 
-	group      uint32
-	peer       int // index of a veth's other end
-	peerNS     int // the kernel's number for the other end's namespace; -1: this one
-	oper       netlink.LinkOperState
-	conf       linkConf // zero in lists
-	statistics netlink.LinkStatistics
-}
-
-func newLink(l netlink.Link) Link {
-	a := l.Attrs()
-	out := Link{
-		Name: a.Name, Index: a.Index, Kind: l.Type(), Alias: a.Alias, MTU: a.MTU, MAC: slices.Clone(a.HardwareAddr),
-		Up: a.Flags&net.FlagUp != 0, Master: a.MasterIndex,
-		group: a.Group, peer: a.ParentIndex, peerNS: a.NetNsID, oper: a.OperState,
-	}
-	if a.Statistics != nil {
-		out.statistics = *a.Statistics
-	}
-	return out
+	group  uint32
+	peer   int // index of a veth's other end
+	peerNS int // the kernel's number for the other end's namespace; -1: this one
+	oper   netlink.LinkOperState
+	conf   linkConf
 }
 
 // carries reports whether the link is marked with alias, or is the unfinished work of a process that was about to.
@@ -54,26 +42,31 @@ func (l Link) unfinished(mark string) bool {
 	return l.Alias == "" && l.group != 0 && l.group == groupOf(mark)
 }
 
-func (c *conn) links() ([]Link, error) { return newLinks(Complete(c.LinkList)) }
+func (c *conn) links() ([]Link, error) {
+	list, err := Complete(c.linkList)
+	return list, opError("list", "interfaces", err)
+}
 
 // linksSoon lists all but some, perhaps: while endpoints come and go all the time no list is ever whole.
 func (c *conn) linksSoon() ([]Link, error) {
-	list, err := repeat(linkLists, c.LinkList)
+	list, err := repeat(linkLists, c.linkList)
 	if errors.Is(err, netlink.ErrDumpInterrupted) {
 		err = nil
 	}
-	return newLinks(list, err)
+	return list, opError("list", "interfaces", err)
 }
 
-func newLinks(list []netlink.Link, err error) ([]Link, error) {
-	if err != nil {
-		return nil, opError("list", "interfaces", err)
-	}
-	out := make([]Link, len(list))
-	for i, l := range list {
-		out[i] = newLink(l)
-	}
-	return out, nil
+func (c *conn) linkList() ([]Link, error) {
+	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	request.AddData(header(0))
+	request.AddData(attr32(unix.IFLA_EXT_MASK, skipStatistics))
+	var list []Link
+	err := c.changes.dump(request, func(message []byte) error {
+		l, err := parseLink(message)
+		list = append(list, l)
+		return err
+	})
+	return list, err
 }
 
 // Link returns the interface called name, or ErrNotFound.

@@ -79,6 +79,18 @@ func (h *Handle) Routes(ctx context.Context) ([]Route, error) {
 // in place, then ours that are not wanted removed. Routes that somebody else made stay; one of theirs to a wanted
 // destination is ErrExists. At most one route per destination.
 func (h *Handle) SetRoutes(ctx context.Context, want []Route) error {
+	return h.changeRoutes(ctx, want, routeDiff)
+}
+
+// AddRoutes adds those of want to whose destination there is no route of ours, and changes nothing else.
+func (h *Handle) AddRoutes(ctx context.Context, want []Route) error {
+	return h.changeRoutes(ctx, want, func(have, want []Route) (missing, _ []Route) {
+		set, _ := routeDiff(have, want)
+		return slices.DeleteFunc(set, func(r Route) bool { return r.ours }), nil
+	})
+}
+
+func (h *Handle) changeRoutes(ctx context.Context, want []Route, diff func(have, want []Route) (set, remove []Route)) error {
 	for i, r := range want {
 		if err := r.validate(); err != nil {
 			return err
@@ -92,14 +104,20 @@ func (h *Handle) SetRoutes(ctx context.Context, want []Route) error {
 		if err != nil {
 			return err
 		}
-		set, remove := routeDiff(have, want)
+		known := make(map[string]int)
+		for _, r := range have {
+			known[r.Dev] = r.index
+		}
+		set, remove := diff(have, want)
 		changes := make([]change, 0, len(set))
 		for _, r := range set {
-			l, err := c.link(r.Dev)
-			if err != nil {
-				return fmt.Errorf("route %s: %w", r, err)
+			if r.index = known[r.Dev]; r.index == 0 {
+				l, err := c.link(r.Dev)
+				if err != nil {
+					return fmt.Errorf("route %s: %w", r, err)
+				}
+				r.index = l.Index
 			}
-			r.index = l.Index
 			changes = append(changes, r.set())
 		}
 		if err := c.changes.apply(changes...); err != nil {

@@ -98,6 +98,16 @@ func allRoutes(t *testing.T, h *Handle) []Route {
 	return slices.DeleteFunc(out, func(r Route) bool { return r.Dst.Addr().IsLinkLocalUnicast() })
 }
 
+func TestAddRoutesChangesNothing(t *testing.T) {
+	h := routed(t)
+	must(t, h.SetRoutes(t.Context(), routes("0.0.0.0/0 via 10.0.0.1 dev eth0", "10.5.0.0/16 via 10.0.0.9 dev eth0")))
+	must(t, h.AddRoutes(t.Context(), routes("0.0.0.0/0 via 10.1.0.1 dev eth1", "10.6.0.0/16 dev eth1")))
+	want := routes("0.0.0.0/0 via 10.0.0.1 dev eth0", "10.5.0.0/16 via 10.0.0.9 dev eth0", "10.6.0.0/16 dev eth1")
+	if diffs, err := h.CheckRoutes(t.Context(), want); err != nil || len(diffs) > 0 {
+		t.Errorf("%v\n%s", err, lines(diffs))
+	}
+}
+
 func TestSetRoutesNeverTouchesForeignRoutes(t *testing.T) {
 	h := routed(t)
 	must(t, h.use(t.Context(), func(c *conn) error {

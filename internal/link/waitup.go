@@ -37,8 +37,8 @@ func (h *Handle) WaitUp(ctx context.Context, name string) error {
 			up, err = c.otherEndUp(l)
 			return err
 		})
-		if err != nil || !up {
-			return false, err
+		if err != nil || !up || l.conf.noIPv6 {
+			return up, err
 		}
 		return h.listens(ctx, l)
 	})

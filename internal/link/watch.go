@@ -7,7 +7,6 @@ import (
 	"iter"
 	"syscall"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -84,13 +83,9 @@ func newChangeNotice(m syscall.NetlinkMessage) Change {
 	if m.Header.Type != unix.RTM_NEWLINK && m.Header.Type != unix.RTM_DELLINK {
 		return Change{}
 	}
-	l, err := netlink.LinkDeserialize(nil, m.Data)
+	l, err := parseLink(m.Data)
 	if err != nil {
 		return Change{} // something changed; what it was must be asked
 	}
-	a := l.Attrs()
-	return Change{
-		Name: a.Name, Alias: a.Alias, Gone: m.Header.Type == unix.RTM_DELLINK,
-		Up: a.RawFlags&unix.IFF_UP != 0, Port: a.MasterIndex != 0,
-	}
+	return Change{Name: l.Name, Alias: l.Alias, Gone: m.Header.Type == unix.RTM_DELLINK, Up: l.Up, Port: l.Master != 0}
 }
