@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/libcnm/libcnm/internal/link"
 )
 
 // restoreWidth is how many sandboxes New works on at once: the work is waiting for the kernel.
@@ -43,16 +45,16 @@ func (c *NetworkController) attachSandbox(ctx context.Context, sb *Sandbox) erro
 		}
 		connected, ready = append(connected, a), append(ready, done)
 	}
-	if len(connected) == 0 {
-		return nil // mend will set its routes
-	}
-	err := sb.route(ctx, func() {
+	err := sb.route(ctx, nil, func() {
 		for _, done := range ready {
 			done()
 		}
 	})
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if err != nil && len(connected) == 0 {
+		c.log.Error("routes and files of a sandbox could not be set", "container", sb.rec.ContainerID, "error", err)
 	}
 	if err != nil {
 		for _, a := range connected {
@@ -67,8 +69,11 @@ func (c *NetworkController) connectAgain(ctx context.Context, a attachment) (rea
 		return nil, err
 	}
 	defer a.network.host.gate.Release(1)
-	_, ready, err = c.connect(ctx, a.network, c.state.current(a.id))
-	return ready, err
+	seen, ready, err := c.plug(ctx, a.network, c.state.current(a.id))
+	if err != nil || seen.made.Interface == "" {
+		return ready, err
+	}
+	return ready, a.sandbox.inside(func(h *link.Handle) error { return seen.configure(ctx, h) })
 }
 
 // putOff leaves an endpoint to mend.

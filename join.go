@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/libcnm/libcnm/drivers"
+	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/store"
 )
 
@@ -239,15 +240,21 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 		return err
 	}
 	defer n.host.gate.Release(1)
-	made, ready, err := c.connect(ctx, n, a)
+	seen, ready, err := c.plug(ctx, n, a)
 	switch {
 	case err != nil:
 		return err
-	case made.Interface == "":
+	case seen.made.Interface == "":
 		ready()
 		return nil
 	}
-	if err := a.sandbox.route(ctx, ready); err != nil {
+	err = a.sandbox.inside(func(h *link.Handle) error {
+		if err := seen.configure(ctx, h); err != nil {
+			return err
+		}
+		return a.sandbox.route(ctx, h, ready)
+	})
+	if err != nil {
 		return err
 	}
 	if s, ok := drivers.As[drivers.Settler](n.host.Driver); ok {
@@ -259,23 +266,21 @@ func (c *NetworkController) attach(ctx context.Context, n *Network, a *attachmen
 	return nil
 }
 
-// connect is attach without the sandbox's routes and files. Once they follow from the endpoint too, or it is known that they
-// need not, ready must be called. It is for the holder of a part of the gate.
-func (c *NetworkController) connect(ctx context.Context, n *Network, a *attachment) (made drivers.Attachment, ready func(), err error) {
+// plug has the driver make the interface, and returns what is then known of the endpoint. Once the sandbox's routes and files
+// follow from the endpoint too, or it is known that they need not, ready must be called. It is for the holder of a part of the
+// gate.
+func (c *NetworkController) plug(ctx context.Context, n *Network, a *attachment) (seen attachment, ready func(), err error) {
 	if err := c.refuseUnfit(n.host); err != nil {
-		return drivers.Attachment{}, nil, err
+		return attachment{}, nil, err
 	}
-	seen := c.state.setWanted(a, true)
-	made, err = n.host.ApplyEndpoint(ctx, seen.driverEndpoint())
+	seen = c.state.setWanted(a, true)
+	made, err := n.host.ApplyEndpoint(ctx, seen.driverEndpoint())
 	if err != nil {
-		return drivers.Attachment{}, nil, err
+		return attachment{}, nil, err
 	}
 	ready = func() { c.state.settle(a, seen.ep, seen.rev, &made) }
-	if made.Interface == "" {
-		return made, ready, nil
-	}
 	seen.made, seen.ready = made, true
-	return made, ready, a.sandbox.configure(ctx, &seen)
+	return seen, ready, nil
 }
 
 // Leave takes the endpoint out of the sandbox. Its name and addresses stay its own. Leaving a sandbox that it is not in

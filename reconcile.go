@@ -108,7 +108,11 @@ func (sb *Sandbox) check(ctx context.Context) ([]Drift, error) {
 		if err != nil {
 			return err
 		}
+		partial := sb.partial()
 		for _, d := range found {
+			if partial && d.Have != "" {
+				continue // as setRoutes does
+			}
 			all = append(all, Drift{Object: d.Object, Want: d.Want, Have: d.Have})
 		}
 		return nil

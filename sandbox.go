@@ -132,16 +132,32 @@ func (c *NetworkController) NewSandbox(ctx context.Context, containerID string, 
 		defer release()
 	}
 	sb := c.sandbox(rec)
-	if err := sb.record(ctx); err != nil {
+	if err := sb.make(ctx); err != nil {
 		return nil, err
-	}
-	if err := sb.build(ctx); err != nil {
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		return nil, errors.Join(err, sb.demolish(), sb.unrecord(undo))
 	}
 	c.state.addSandbox(sb)
 	return sb, nil
+}
+
+// make commits the sandbox and builds it, or takes back what it has done. The commit waits for the disk, and what New finds
+// without a record need not wait for it.
+func (sb *Sandbox) make(ctx context.Context) error {
+	recorded := make(chan error, 1)
+	go func() { recorded <- sb.record(ctx) }()
+	err := sb.buildOwn(ctx)
+	failed := <-recorded
+	if failed == nil && err == nil {
+		err = sb.readyForeignNS(ctx)
+	}
+	if failed == nil && err == nil {
+		err = sb.makeCgroup() // one that has appeared since it was looked for is somebody else's
+	}
+	if failed == nil && err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	return errors.Join(failed, err, sb.demolishOwn(), sb.withdraw(ctx))
 }
 
 // planSandbox checks the input, the namespace and the cgroup it names too, before anything is changed.
@@ -228,6 +244,16 @@ func (sb *Sandbox) supersede(ctx context.Context) error {
 		return b.err
 	}
 	_, err = sb.c.local.Commit(ctx, b.guards, b.ops...)
+	return err
+}
+
+// withdraw undoes record, whose outcome may not be known.
+func (sb *Sandbox) withdraw(ctx context.Context) error {
+	key := keySandbox(sb.rec.ID)
+	_, err := sb.c.local.Commit(ctx, []store.Guard{store.Exists(key)}, store.Delete(key), store.Delete(keyContainer(sb.rec.ContainerID)))
+	if errors.Is(err, ErrConflict) {
+		return nil
+	}
 	return err
 }
 

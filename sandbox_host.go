@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,60 +16,88 @@ import (
 	"github.com/libcnm/libcnm/internal/step"
 )
 
-// cgroup2Magic is CGROUP2_SUPER_MAGIC of linux/magic.h.
-const cgroup2Magic = 0x63677270
-
 // The two default routes.
 var (
 	defaultRoute4 = netip.MustParsePrefix("0.0.0.0/0")
 	defaultRoute6 = netip.MustParsePrefix("::/0")
 )
 
-// build makes what a sandbox consists of before any endpoint joins, namespace and files at the same time. It can be repeated.
+// build makes what a sandbox consists of before any endpoint joins. It can be repeated.
 func (sb *Sandbox) build(ctx context.Context) error {
+	if err := sb.buildOwn(ctx); err != nil {
+		return err
+	}
+	return sb.buildElsewhere(ctx)
+}
+
+// buildOwn makes what New finds by the sandbox's ID even when there is no record of it: a namespace that is ours and the files,
+// at the same time.
+func (sb *Sandbox) buildOwn(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { return sb.placeNS(ctx) })
 	group.Go(func() error {
 		if err := sb.makeDir(); err != nil {
 			return err
 		}
+		release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
+		if err != nil {
+			return err
+		}
+		defer release()
 		return sb.writeFiles()
 	})
 	return group.Wait()
 }
 
-// place is build without the files, which say what endpoints there are.
+// buildElsewhere makes what only the record tells of: changes of a namespace that is the runtime's, and a cgroup.
+func (sb *Sandbox) buildElsewhere(ctx context.Context) error {
+	if err := sb.readyForeignNS(ctx); err != nil {
+		return err
+	}
+	if err := sb.makeCgroup(); !errors.Is(err, ErrExists) {
+		return err
+	}
+	return nil
+}
+
+// place is build without the files, of which one says what endpoints there are.
 func (sb *Sandbox) place(ctx context.Context) error {
 	if err := sb.placeNS(ctx); err != nil {
 		return err
 	}
-	return sb.makeDir()
+	if err := sb.makeDir(); err != nil {
+		return err
+	}
+	return sb.buildElsewhere(ctx)
 }
 
+// placeNS makes a namespace that is to be ours.
 func (sb *Sandbox) placeNS(ctx context.Context) error {
-	if sb.rec.Owned {
-		if err := sb.ensureNS(); err != nil {
-			return err
-		}
+	if !sb.rec.Owned {
+		return nil
 	}
-	if !sb.rec.Owned && !sb.hostNetNS() {
-		if err := sb.raiseLoopback(); err != nil {
-			return err
-		}
+	if err := sb.ensureNS(); err != nil {
+		return err
 	}
-	if len(sb.rec.Sysctls) > 0 {
-		err := sb.inside(func(h *link.Handle) error { return h.SetSysctls(ctx, sb.rec.Sysctls) })
-		if err != nil {
-			return err
-		}
+	return sb.setSysctls(ctx)
+}
+
+// readyForeignNS does for a runtime's namespace what placeNS does for ours.
+func (sb *Sandbox) readyForeignNS(ctx context.Context) error {
+	if sb.rec.Owned || sb.hostNetNS() {
+		return nil
 	}
-	if sb.rec.CgroupOwned {
-		err := step.Do("make cgroup", func() error { return os.Mkdir(sb.rec.Cgroup, 0o755) })
-		if err != nil && !errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("make cgroup: %w: %w", err, ErrUnavailable)
-		}
+	if err := sb.raiseLoopback(); err != nil {
+		return err
 	}
-	return nil
+	return sb.setSysctls(ctx)
+}
+
+func (sb *Sandbox) setSysctls(ctx context.Context) error {
+	if len(sb.rec.Sysctls) == 0 {
+		return nil
+	}
+	return sb.inside(func(h *link.Handle) error { return h.SetSysctls(ctx, sb.rec.Sysctls) })
 }
 
 func (sb *Sandbox) makeDir() error {
@@ -140,14 +167,15 @@ func (sb *Sandbox) releaseNS() error {
 }
 
 // demolish removes what build made, also when some of it is gone. The namespace of a runtime stays.
-func (sb *Sandbox) demolish() error {
+func (sb *Sandbox) demolish() error { return errors.Join(sb.removeCgroup(), sb.demolishOwn()) }
+
+// demolishOwn removes what buildOwn made.
+func (sb *Sandbox) demolishOwn() error {
 	var errs []error
 	if sb.rec.Owned {
 		errs = append(errs, sb.releaseNS(), link.DeleteNS(sb.rec.NetNS))
 	}
-	errs = append(errs, sb.removeCgroup())
-	errs = append(errs, removeDir(sb.dir()))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, removeDir(sb.dir()))...)
 }
 
 // removeDir removes the directory of a sandbox's files. It is one step because whoever repeats it does not care how far the
@@ -168,18 +196,16 @@ func (sb *Sandbox) gone() bool {
 	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid)
 }
 
-// configure gives a joined endpoint's interface its addresses, raises it and tells the segment if somebody there may
-// remember an earlier owner: the kernel does that work once for every port of the network.
-func (sb *Sandbox) configure(ctx context.Context, a *attachment) error {
-	return sb.inside(func(h *link.Handle) error {
-		if err := h.Configure(ctx, a.wantInterface()); err != nil {
-			return err
-		}
-		if err := h.WaitUp(ctx, a.made.Interface); err != nil || a.ep.Fresh {
-			return err
-		}
-		return h.AnnounceOnce(ctx, a.made.Interface, a.ep.addresses())
-	})
+// configure gives the endpoint's interface its addresses, raises it and tells the segment if somebody there may remember an
+// earlier owner: the kernel does that work once for every port of the network. The Handle is in the sandbox.
+func (a *attachment) configure(ctx context.Context, h *link.Handle) error {
+	if err := h.Configure(ctx, a.wantInterface()); err != nil {
+		return err
+	}
+	if err := h.WaitUp(ctx, a.made.Interface); err != nil || a.ep.Fresh {
+		return err
+	}
+	return h.AnnounceOnce(ctx, a.made.Interface, a.ep.addresses())
 }
 
 // wantInterface is how the interface should be.
@@ -197,25 +223,44 @@ func (a *attachment) wantInterface() link.Interface {
 }
 
 // route makes the sandbox's routes and hosts file those of the endpoints that are ready, after the change that begins it.
-// Change and consequences are one turn, so that nobody takes the difference for damage.
-func (sb *Sandbox) route(ctx context.Context, change func()) error {
+// Change and consequences are one turn, so that nobody takes the difference for damage. The Handle is one in the sandbox; nil: it
+// is opened for this.
+func (sb *Sandbox) route(ctx context.Context, h *link.Handle, change func()) error {
 	release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
 	if err != nil {
 		return err
 	}
 	defer release()
 	change()
-	if !sb.hostNetNS() {
-		if err := sb.inside(func(h *link.Handle) error { return h.SetRoutes(ctx, sb.wantRoutes()) }); err != nil {
-			return err
-		}
+	switch {
+	case sb.hostNetNS():
+	case h == nil:
+		err = sb.inside(func(h *link.Handle) error { return sb.setRoutes(ctx, h) })
+	default:
+		err = sb.setRoutes(ctx, h)
+	}
+	if err != nil {
+		return err
 	}
 	return sb.writeFiles()
 }
 
+// setRoutes leaves routes alone while there may be some that it does not know of.
+func (sb *Sandbox) setRoutes(ctx context.Context, h *link.Handle) error {
+	if sb.partial() {
+		return h.AddRoutes(ctx, sb.wantRoutes())
+	}
+	return h.SetRoutes(ctx, sb.wantRoutes())
+}
+
+// partial reports whether an endpoint that New could not attach may have its routes from before.
+func (sb *Sandbox) partial() bool {
+	return slices.ContainsFunc(sb.c.state.of(sb), func(a attachment) bool { return !a.ready && sb.c.state.isPostponed(a.id) })
+}
+
 // routeIfThere is route for an endpoint that leaves, perhaps because the runtime's namespace is gone.
 func (sb *Sandbox) routeIfThere(ctx context.Context, change func()) error {
-	err := sb.route(ctx, change)
+	err := sb.route(ctx, nil, change)
 	if err != nil && sb.gone() {
 		return nil
 	}
@@ -271,7 +316,7 @@ func (a *attachment) gateway(ipv4 bool) netip.Addr {
 	return netip.Addr{}
 }
 
-// writeFiles writes the files for /etc.
+// writeFiles writes the files for /etc. It is for the holder of the sandbox's turn.
 func (sb *Sandbox) writeFiles() error {
 	resolv, err := sb.wantResolv()
 	if err != nil {
@@ -284,7 +329,8 @@ func (sb *Sandbox) writeFiles() error {
 	)
 }
 
-// wantHosts is the hosts file: the container's own name at each of its addresses, then the extra lines.
+// wantHosts is the hosts file: the container's own name at each of its addresses, then the extra lines. An endpoint that New
+// could not attach is in the sandbox all the same.
 func (sb *Sandbox) wantHosts() []byte {
 	names := []string{sb.rec.Hostname}
 	if sb.rec.Domainname != "" {
@@ -292,7 +338,7 @@ func (sb *Sandbox) wantHosts() []byte {
 	}
 	var hosts []etcfiles.Host
 	for _, a := range sb.c.state.of(sb) {
-		if !a.ready {
+		if !a.ready && !sb.c.state.isPostponed(a.id) {
 			continue
 		}
 		for _, addr := range a.ep.addresses() {
@@ -320,65 +366,4 @@ func (sb *Sandbox) wantResolv() ([]byte, error) {
 		host = host.WithoutLoopback()
 	}
 	return host.Override(given).Render(), nil
-}
-
-// checkCgroup refuses what cannot be a cgroup v2 directory. It reports whether the group is still to be made.
-func checkCgroup(path string) (absent bool, err error) {
-	dir := path
-	if fi, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		absent, dir = true, filepath.Dir(path)
-	} else if err != nil {
-		return false, fmt.Errorf("cgroup: %w: %w", err, ErrInvalid)
-	} else if !fi.IsDir() {
-		return false, fmt.Errorf("cgroup %s is not a directory: %w", path, ErrInvalid)
-	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return false, fmt.Errorf("cgroup %s: its parent: %w: %w", path, err, ErrInvalid)
-	}
-	if fs.Type != cgroup2Magic {
-		return false, fmt.Errorf("cgroup %s is not in a cgroup v2 hierarchy: %w", path, ErrUnsupported)
-	}
-	return absent, nil
-}
-
-// removeCgroup removes the group if we made it. One with processes cannot be removed.
-func (sb *Sandbox) removeCgroup() error {
-	err := sb.closeCgroup()
-	if sb.rec.CgroupOwned {
-		failed := step.Do("remove cgroup", func() error { return os.Remove(sb.rec.Cgroup) })
-		if failed != nil && !errors.Is(failed, os.ErrNotExist) {
-			err = errors.Join(err, fmt.Errorf("remove cgroup: %w: %w", failed, ErrInUse))
-		}
-	}
-	return err
-}
-
-func (sb *Sandbox) closeCgroup() error {
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
-	if sb.cgroup == nil {
-		return nil
-	}
-	err := sb.cgroup.Close()
-	sb.cgroup = nil
-	return err
-}
-
-// cgroupFD is the open directory of the sandbox's cgroup, -1 without one. It stays open until the sandbox is deleted or the
-// controller closed.
-func (sb *Sandbox) cgroupFD() (int, error) {
-	if sb.rec.Cgroup == "" {
-		return -1, nil
-	}
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
-	if sb.cgroup == nil {
-		f, err := os.Open(sb.rec.Cgroup)
-		if err != nil {
-			return -1, fmt.Errorf("open cgroup: %w: %w", err, ErrUnavailable)
-		}
-		sb.cgroup = f
-	}
-	return int(sb.cgroup.Fd()), nil
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/libcnm/libcnm"
 	"github.com/libcnm/libcnm/internal/nodeagent"
 	"github.com/libcnm/libcnm/internal/reliability/report"
@@ -32,6 +34,18 @@ func TestSwitchDownAtStart(t *testing.T) {
 	web := []member{newMember(t, h, "bridge", "web1"), newMember(t, h, "bridge", "web2")}
 	blue := []member{newMember(t, h, "ovs-vxlan", "blue1"), newMember(t, h, "ovs-vxlan", "blue2")}
 	must(t, errors.Join(reach(ctx, web[0].ns, web[1].addrs...), reach(ctx, blue[0].ns, blue[1].addrs...)))
+	// One container is in both, and its way out is the overlay.
+	both := newMember(t, h, "ovs-vxlan", "both")
+	second := nodeagent.Endpoint{Network: "bridge", Name: "both"}
+	must(t, h.Call(ctx, "endpoint.create", second, nil))
+	must(t, h.Call(ctx, "join", nodeagent.Join{Endpoint: second, Container: "both"}, nil))
+	routesAndNames := func() string {
+		t.Helper()
+		routes, err := both.ns.Netlink().RouteList(nil, netlink.FAMILY_ALL)
+		must(t, err)
+		return fmt.Sprintln(routes) + h.Run(t, "sh", "-c", "cat $(grep -l both /run/libcnm/sandboxes/*/hosts)")
+	}
+	before := routesAndNames()
 
 	h.Kill9(t)
 	h.OVS.KillVswitchd(t)
@@ -57,6 +71,12 @@ func TestSwitchDownAtStart(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), libcnm.ErrUnavailable.Error()) {
 		t.Errorf("join of an overlay without a switch: %v", err)
 	}
+	if err := h.Call(ctx, "reconcile", nil, nil); err == nil {
+		t.Error("Reconcile without a switch succeeded")
+	}
+	if now := routesAndNames(); now != before {
+		t.Errorf("of the container in both networks there is\n%s\nbefore the overlay's switch was away\n%s", now, before)
+	}
 
 	pinger := testutil.StartPinger(t, web[0].ns, web[1].addrs[0], 20*time.Millisecond)
 	h.OVS.StartOVSDB(t)
@@ -70,6 +90,9 @@ func TestSwitchDownAtStart(t *testing.T) {
 		t.Errorf("overlay works %v after its switch", took)
 	}
 	healthy(t, rig)
+	if now := routesAndNames(); now != before {
+		t.Errorf("of the container in both networks there is in the end\n%s\nat first\n%s", now, before)
+	}
 	seen, err := pinger.Stop()
 	if err != nil || seen.Received < seen.Sent {
 		t.Errorf("bystanders: %s, %v", seen, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/libcnm/libcnm/drivers"
 )
 
 // mendRetry is the pause between attempts at what New could not do.
@@ -64,6 +66,12 @@ func (s *hostState) postponedEndpoints() []*attachment {
 		list = append(list, a)
 	}
 	return list
+}
+
+func (s *hostState) isPostponed(id drivers.EndpointID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.postponed[id] != nil
 }
 
 // mended forgets an endpoint that was postponed.
