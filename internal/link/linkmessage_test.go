@@ -114,7 +114,11 @@ func FuzzLinkMessage(f *testing.F) {
 		if bytes.Equal(raw, veth) && (err != nil || l.Name != "v0" || l.Index != 7 || l.Kind != "veth") {
 			t.Errorf("%+v, %v", l, err)
 		}
-		_, _ = parseStatistics(raw)
-		_, _, _ = parseAddress(raw)
+		if s, err := parseStatistics(raw); err == nil && len(raw) < unix.SizeofIfInfomsg+8*8 {
+			t.Errorf("%+v of %d bytes", s, len(raw))
+		}
+		if _, p, err := parseAddress(raw); err == nil && !p.Addr().IsValid() {
+			t.Errorf("address %v", p)
+		}
 	})
 }
