@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/libcnm/libcnm/internal/etcfiles"
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/step"
@@ -33,20 +31,21 @@ func (sb *Sandbox) build(ctx context.Context) error {
 // buildOwn makes what New finds by the sandbox's ID even when there is no record of it: a namespace that is ours and the files,
 // at the same time.
 func (sb *Sandbox) buildOwn(ctx context.Context) error {
-	var group errgroup.Group
-	group.Go(func() error { return sb.placeNS(ctx) })
-	group.Go(func() error {
-		if err := sb.makeDir(); err != nil {
-			return err
-		}
-		release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
-		if err != nil {
-			return err
-		}
-		defer release()
-		return sb.writeFiles()
-	})
-	return group.Wait()
+	written := make(chan error, 1)
+	go func() { written <- sb.buildFiles(ctx) }() // the shorter part
+	return errors.Join(sb.placeNS(ctx), <-written)
+}
+
+func (sb *Sandbox) buildFiles(ctx context.Context) error {
+	if err := sb.makeDir(); err != nil {
+		return err
+	}
+	release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
+	if err != nil {
+		return err
+	}
+	defer release()
+	return sb.writeFiles()
 }
 
 // buildElsewhere makes what only the record tells of: changes of a namespace that is the runtime's, and a cgroup.
@@ -117,32 +116,10 @@ func (sb *Sandbox) raiseLoopback() error {
 	return errors.Join(ns.RaiseLoopback(), ns.Close())
 }
 
-// ensureNS makes the namespace unless it is there, and keeps it open: one that only lost its mount, while the container
-// lives on in it, gets it back. What an unfinished CreateNS left behind is made anew.
+// ensureNS makes the namespace unless it is there, and keeps it open.
 func (sb *Sandbox) ensureNS() error {
-	path := sb.rec.NetNS
-	ns, err := link.OpenNS(path)
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
-		sb.mu.Lock()
-		held := sb.ns
-		sb.mu.Unlock()
-		place := link.CreateNS
-		if held != nil {
-			place = held.Remount
-		}
-		if err := link.DeleteNS(path); err != nil {
-			return err
-		}
-		if err := place(path); err != nil {
-			return err
-		}
-		ns, err = link.OpenNS(path)
-	}
+	held, err := sb.holdNS()
 	if err != nil {
-		return err
-	}
-	held, err := ns.Hold()
-	if err = errors.Join(err, ns.Close()); err != nil {
 		return err
 	}
 	sb.mu.Lock()
@@ -152,6 +129,33 @@ func (sb *Sandbox) ensureNS() error {
 		return nil
 	}
 	return held.Close()
+}
+
+// holdNS opens the namespace. One that only lost its mount, while the container lives on in it, gets it back. What an unfinished
+// CreateNS left behind is made anew.
+func (sb *Sandbox) holdNS() (*link.NS, error) {
+	path := sb.rec.NetNS
+	ns, err := link.OpenNS(path)
+	if err == nil {
+		held, err := ns.Hold()
+		return held, errors.Join(err, ns.Close())
+	}
+	if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrInvalid) {
+		return nil, err
+	}
+	if err := link.DeleteNS(path); err != nil {
+		return nil, err
+	}
+	sb.mu.Lock()
+	before := sb.ns
+	sb.mu.Unlock()
+	if before == nil {
+		return link.CreateHeldNS(path)
+	}
+	if err := before.Remount(path); err != nil {
+		return nil, err
+	}
+	return before.Hold()
 }
 
 // releaseNS lets go of a namespace that is ours.

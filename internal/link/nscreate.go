@@ -16,17 +16,34 @@ import (
 // path. Missing directories are made for root only. If anything is at path already, a leftover of a crash too,
 // that is ErrExists and nothing changes.
 func CreateNS(path string) error {
+	held, err := CreateHeldNS(path)
+	if err != nil {
+		return err
+	}
+	return held.Close()
+}
+
+// CreateHeldNS is CreateNS and Hold in one.
+func CreateHeldNS(path string) (held *NS, err error) {
+	const own = "/proc/thread-self/ns/net"
 	enter := func() error {
 		return step.Do("create namespace", func() error { return unix.Unshare(unix.CLONE_NEWNET) })
 	}
-	return placeNS("create network namespace", path, func() error {
-		return inNS(enter, func() error {
+	err = placeNS("create network namespace", path, func() error {
+		return inNS(enter, func() (err error) {
 			if err := loopbackUp(); err != nil {
 				return err
 			}
-			return mountNS("/proc/thread-self/ns/net", path)
+			if held, err = OpenNS(own); err != nil {
+				return err
+			}
+			return mountNS(own, path)
 		})
 	})
+	if err != nil && held != nil {
+		return nil, errors.Join(err, held.Close())
+	}
+	return held, err
 }
 
 // Remount gives a namespace that was unmounted, but that somebody has open, its place back. It is to path what CreateNS
