@@ -24,37 +24,40 @@ var outside = map[string]bool{
 // doors are functions of ours, and fields that hold one, which change what they are told to, or only ask: who uses one is
 // looked at, its body is not.
 var doors = map[string]string{
-	"run.Output":            "runs any program",
-	"iptables field run":    "is run.Output, and a fake in tests",
-	"ovsvxlan.flows.ofctl":  "dumps and changes",
-	"ovsvxlan.control":      "gives ovs-vswitchd any command",
-	"ovsvxlan.callControl":  "is control without words for its error",
-	"ovsvxlan.send":         "sends the switch any message",
-	"link.ethtool":          "asks and sets",
-	"link.changeSocket.ask": "sends the kernel any message",
-	"local.openDB":          "formats an empty file, and only reads another",
+	"run.Output":             "runs any program",
+	"iptables field run":     "is run.Output, and a fake in tests",
+	"ovsvxlan.flows.ofctl":   "dumps and changes",
+	"ovsvxlan.control":       "gives ovs-vswitchd any command",
+	"ovsvxlan.callControl":   "is control without words for its error",
+	"ovsvxlan.send":          "sends the switch any message",
+	"link.ethtool":           "asks and sets",
+	"link.changeSocket.ask":  "sends the kernel any message",
+	"link.changeSocket.dump": "the same",
+	"local.openDB":           "formats an empty file, and only reads another",
 }
 
 // exempt are uses that change nothing, as "function > what it uses", with the reason.
 var exempt = map[string]string{
-	"iptables.detect > iptables field run":           "sets the field",
-	"iptables.detect > run.Output":                   "kept in the field that is a door",
-	"iptables.probe > iptables.New":                  "asks for the version",
-	"iptables.tool.save > iptables field run":        "iptables-save reads",
-	"link.Command > exec.CommandContext":             "the user's program, which the user starts",
-	"link.conn.askLink > link.changeSocket.ask":      "RTM_GETLINK",
-	"link.isNetNS > unix.IoctlRetInt":                "asks for the kind of namespace",
-	"link.procfs.open > os.OpenFile":                 "creates nothing: sysctls are there or not",
-	"link.procfs.open > unix.Openat":                 "the same",
-	"link.txChecksum > link.ethtool":                 "asks",
-	"local.open > local.openDB":                      "a file that has been verified, so that bbolt only reads it",
-	"ovsvxlan.Switch.resolve > ovsvxlan.control":     "a packet to learn a MAC by",
-	"ovsvxlan.flows.dump > ovsvxlan.flows.ofctl":     "dumps",
-	"ovsvxlan.ofWatch.dial > net.Dialer.DialContext": "what is sent is seen at send",
-	"ovsvxlan.handshake > ovsvxlan.send":             "says hello",
-	"ovsvxlan.Switch.Settle > ovsvxlan.control":      "asks for the version",
-	"ovsvxlan.ofWatch.serve > ovsvxlan.send":         "answers an echo request",
-	"ovsvxlan.resume > ovsvxlan.send":                "a packet on its way",
+	"iptables.detect > iptables field run":             "sets the field",
+	"iptables.detect > run.Output":                     "kept in the field that is a door",
+	"iptables.probe > iptables.New":                    "asks for the version",
+	"iptables.tool.save > iptables field run":          "iptables-save reads",
+	"link.Command > exec.CommandContext":               "the user's program, which the user starts",
+	"link.conn.askLinkMessage > link.changeSocket.ask": "RTM_GETLINK",
+	"link.conn.linkList > link.changeSocket.dump":      "the same, for all",
+	"link.conn.addresses > link.changeSocket.dump":     "RTM_GETADDR",
+	"link.isNetNS > unix.IoctlRetInt":                  "asks for the kind of namespace",
+	"link.procfs.open > os.OpenFile":                   "creates nothing: sysctls are there or not",
+	"link.procfs.open > unix.Openat":                   "the same",
+	"link.txChecksum > link.ethtool":                   "asks",
+	"local.open > local.openDB":                        "a file that has been verified, so that bbolt only reads it",
+	"ovsvxlan.Switch.resolve > ovsvxlan.control":       "a packet to learn a MAC by",
+	"ovsvxlan.flows.dump > ovsvxlan.flows.ofctl":       "dumps",
+	"ovsvxlan.ofWatch.dial > net.Dialer.DialContext":   "what is sent is seen at send",
+	"ovsvxlan.handshake > ovsvxlan.send":               "says hello",
+	"ovsvxlan.Switch.Settle > ovsvxlan.control":        "asks for the version",
+	"ovsvxlan.ofWatch.serve > ovsvxlan.send":           "answers an echo request",
+	"ovsvxlan.resume > ovsvxlan.send":                  "a packet on its way",
 }
 
 // harmless are the functions of the packages outside that change nothing, or nothing that outlives the process, by
@@ -70,8 +73,8 @@ var harmless = words(map[string]string{
 	"unix": `Bind ByteSliceToString ClockGettime Close CmsgSpace FcntlInt Flock FsconfigCreate Fsmount Fsopen Fstat Fstatfs Getpid
 		Gettid Ifreq.SetUint16 NewIfreq ParseSocketControlMessage Recvfrom Recvmsg Setns SetsockoptInt SetsockoptSockFprog Socket
 		Timespec.Nano`,
-	"netlink": `Handle.AddrList Handle.Close Handle.GetNetNsIdByFd Handle.LinkByIndex Handle.LinkList
-		Handle.RouteListFiltered Handle.RuleList Link.Attrs Link.Type LinkDeserialize NewHandle NewRule`,
+	"netlink": `Handle.AddrList Handle.Close Handle.GetNetNsIdByFd Handle.LinkByIndex
+		Handle.RouteListFiltered Handle.RuleList Link.Attrs NewHandle NewRule`,
 	// Requests do nothing until they are sent.
 	"nl": `NetlinkRequest.AddData NetlinkRequest.Serialize NetlinkSocket.Close NetlinkSocket.Receive NewIfAddrmsg
 		NewIfInfomsg NewNetlinkRequest NewRtAttr NewRtGenMsg NewRtMsg NonZeroTerminated ParseRouteAttr
