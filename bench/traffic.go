@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"slices"
 	"time"
 
@@ -139,19 +138,23 @@ func familyOf(addr netip.Addr) int {
 func (r *record) take(t testutil.TB) {
 	t.Helper()
 	var took []time.Duration
+	var failed error
 	lost := 0
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for start := time.Now(); time.Since(start) < turnTime || len(took) == 0; {
-		d, err := r.probe.once()
-		switch {
-		case errors.Is(err, errLost) && lost < lostInTurn:
-			lost++
-		case err != nil:
-			t.Fatalf("%s: %v", r.name(), err)
-		default:
-			took = append(took, d)
+	err := onMeasuringCPU(func() {
+		for start := time.Now(); failed == nil && (time.Since(start) < turnTime || len(took) == 0); {
+			d, err := r.probe.once()
+			switch {
+			case errors.Is(err, errLost) && lost < lostInTurn:
+				lost++
+			case err != nil:
+				failed = err
+			default:
+				took = append(took, d)
+			}
 		}
+	})
+	if err := errors.Join(err, failed); err != nil {
+		t.Fatalf("%s: %v", r.name(), err)
 	}
 	value := float64(quantile(took, calm))
 	if r.each > 0 {

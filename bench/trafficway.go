@@ -124,6 +124,8 @@ func (w *ways) switches(t testutil.TB, cfg config) {
 	near, far := pairOf(t, "ovs-vxlan, one host", here, here), pairOf(t, "ovs-vxlan, two hosts", here, there)
 	near.ready(t) // it knows its MTU then, which is that of all
 	hands := []*handSwitch{newHandSwitch(t, rig.Hosts[0]), newHandSwitch(t, rig.Hosts[1])}
+	placeSwitch(t, rig.Hosts[0])
+	placeSwitch(t, rig.Hosts[1])
 	w.overlay, w.host = compared{near, handNear(t, hands[0], near.mtu)}, rig.Hosts[0]
 	w.compared = append(w.compared, w.overlay, compared{far, handFar(t, hands[0], hands[1], near.mtu)})
 }
