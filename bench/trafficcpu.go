@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"strconv"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/sys/unix" //nolint:depguard // the library has no use for CPUs
 
 	"github.com/libcnm/libcnm/internal/testutil"
 )
