@@ -125,7 +125,10 @@ func (s *changeSocket) applyBatch(batch []change) error {
 // receive returns the messages of one datagram; they are good until the next.
 func (s *changeSocket) receive() ([]syscall.NetlinkMessage, error) {
 	for {
-		n, _, err := unix.Recvfrom(s.fd, s.buffer, unix.MSG_TRUNC) // n is how long it was, not how much of it fitted
+		n, from, err := unix.Recvfrom(s.fd, s.buffer, unix.MSG_TRUNC) // n is how long it was, not how much of it fitted
+		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid != 0 {
+			continue // not the kernel
+		}
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
@@ -135,7 +138,9 @@ func (s *changeSocket) receive() ([]syscall.NetlinkMessage, error) {
 			s.broken = true
 			return nil, unix.EMSGSIZE
 		default:
-			return syscall.ParseNetlinkMessage(s.buffer[:n])
+			answers, err := syscall.ParseNetlinkMessage(s.buffer[:n])
+			s.broken = s.broken || err != nil
+			return answers, err
 		}
 	}
 }

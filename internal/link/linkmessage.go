@@ -32,6 +32,9 @@ func parseLink(raw []byte) (Link, error) {
 			return Link{}, err
 		}
 	}
+	if raw[0] == unix.AF_BRIDGE { // one about a port, in which the same attributes mean other things
+		return l, nil
+	}
 	var err error
 	l.conf, err = newLinkConf(raw)
 	return l, err
