@@ -27,7 +27,7 @@ func (c *NetworkController) attachAll(ctx context.Context) error {
 func (c *NetworkController) attachSandbox(ctx context.Context, sb *Sandbox) error {
 	list := c.state.of(sb)
 	if len(list) == 0 {
-		if err := sb.writeFiles(); err != nil {
+		if err := sb.buildFiles(ctx); err != nil {
 			return fmt.Errorf("sandbox of container %s: %w", sb.rec.ContainerID, err)
 		}
 		return nil

@@ -104,15 +104,12 @@ func (sb *Sandbox) check(ctx context.Context) ([]Drift, error) {
 			}
 			all = append(all, a.drifts(found)...)
 		}
-		found, err := h.CheckRoutes(ctx, sb.wantRoutes())
+		want, spare := sb.wantRoutes()
+		found, err := h.CheckRoutes(ctx, want, spare)
 		if err != nil {
 			return err
 		}
-		partial := sb.partial()
 		for _, d := range found {
-			if partial && d.Have != "" {
-				continue // as setRoutes does
-			}
 			all = append(all, Drift{Object: d.Object, Want: d.Want, Have: d.Have})
 		}
 		return nil

@@ -4,20 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/libcnm/libcnm/internal/etcfiles"
 	"github.com/libcnm/libcnm/internal/link"
 	"github.com/libcnm/libcnm/internal/step"
-)
-
-// The two default routes.
-var (
-	defaultRoute4 = netip.MustParsePrefix("0.0.0.0/0")
-	defaultRoute6 = netip.MustParsePrefix("::/0")
 )
 
 // build makes what a sandbox consists of before any endpoint joins. It can be repeated.
@@ -226,100 +218,6 @@ func (a *attachment) wantInterface() link.Interface {
 	return i
 }
 
-// route makes the sandbox's routes and hosts file those of the endpoints that are ready, after the change that begins it.
-// Change and consequences are one turn, so that nobody takes the difference for damage. The Handle is one in the sandbox; nil: it
-// is opened for this.
-func (sb *Sandbox) route(ctx context.Context, h *link.Handle, change func()) error {
-	release, err := sb.c.queue.Lock(ctx, sandboxTurn(sb.rec.ID))
-	if err != nil {
-		return err
-	}
-	defer release()
-	change()
-	switch {
-	case sb.hostNetNS():
-	case h == nil:
-		err = sb.inside(func(h *link.Handle) error { return sb.setRoutes(ctx, h) })
-	default:
-		err = sb.setRoutes(ctx, h)
-	}
-	if err != nil {
-		return err
-	}
-	return sb.writeFiles()
-}
-
-// setRoutes leaves routes alone while there may be some that it does not know of.
-func (sb *Sandbox) setRoutes(ctx context.Context, h *link.Handle) error {
-	if sb.partial() {
-		return h.AddRoutes(ctx, sb.wantRoutes())
-	}
-	return h.SetRoutes(ctx, sb.wantRoutes())
-}
-
-// partial reports whether an endpoint that New could not attach may have its routes from before.
-func (sb *Sandbox) partial() bool {
-	return slices.ContainsFunc(sb.c.state.of(sb), func(a attachment) bool { return !a.ready && sb.c.state.isPostponed(a.id) })
-}
-
-// routeIfThere is route for an endpoint that leaves, perhaps because the runtime's namespace is gone.
-func (sb *Sandbox) routeIfThere(ctx context.Context, change func()) error {
-	err := sb.route(ctx, nil, change)
-	if err != nil && sb.gone() {
-		return nil
-	}
-	return err
-}
-
-// wantRoutes are the routes beyond those to the endpoints' own subnets: one default route per family, by the rule that
-// Endpoint.Join documents, and what drivers asked for. Of two endpoints that claim one destination the first has it.
-func (sb *Sandbox) wantRoutes() []link.Route {
-	list := sb.c.state.of(sb)
-	var routes []link.Route
-	seen := make(map[netip.Prefix]bool)
-	add := func(r link.Route) {
-		if !seen[r.Dst] {
-			seen[r.Dst] = true
-			routes = append(routes, r)
-		}
-	}
-	for _, dst := range []netip.Prefix{defaultRoute4, defaultRoute6} {
-		var holder *attachment
-		var via netip.Addr
-		for i := range list {
-			a := &list[i]
-			gw := a.gateway(dst.Addr().Is4())
-			if gw.IsValid() && (holder == nil || a.ep.Join.Priority > holder.ep.Join.Priority) {
-				holder, via = a, gw
-			}
-		}
-		if holder != nil {
-			add(link.Route{Dst: dst, Via: via, Dev: holder.made.Interface})
-		}
-	}
-	for i := range list {
-		if !list[i].ready {
-			continue
-		}
-		for _, r := range list[i].made.Routes {
-			add(link.Route{Dst: r.Dst, Via: r.Via, Dev: list[i].made.Interface})
-		}
-	}
-	return routes
-}
-
-// gateway returns the attachment's first hop of a family, or the zero Addr.
-func (a *attachment) gateway(ipv4 bool) netip.Addr {
-	if a.ready && a.made.Interface != "" {
-		for _, gw := range a.made.Gateways {
-			if gw.Is4() == ipv4 {
-				return gw
-			}
-		}
-	}
-	return netip.Addr{}
-}
-
 // writeFiles writes the files for /etc. It is for the holder of the sandbox's turn.
 func (sb *Sandbox) writeFiles() error {
 	resolv, err := sb.wantResolv()
@@ -342,7 +240,7 @@ func (sb *Sandbox) wantHosts() []byte {
 	}
 	var hosts []etcfiles.Host
 	for _, a := range sb.c.state.of(sb) {
-		if !a.ready && !sb.c.state.isPostponed(a.id) {
+		if !a.ready && !sb.putOff(&a) {
 			continue
 		}
 		for _, addr := range a.ep.addresses() {

@@ -151,6 +151,7 @@ func (s *hostState) unready(a *attachment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.ready = false
+	delete(s.postponed, a.id)
 }
 
 // markLost notes an attachment that the store does not have any more.

@@ -13,7 +13,7 @@ const (
 	CauseInterval  = "interval"              // WithCheckInterval has passed
 	CauseAsked     = "asked for"             // Reconcile
 	CauseInterface = "interface is gone"     // the kernel says that one of ours was removed, or that it lost count
-	CauseSandbox   = "sandbox damaged"       // the kernel says that something was removed in one, or an interface set down
+	CauseSandbox   = "sandbox damaged"       // the kernel says that something was removed or replaced in one, or an interface set down
 	CauseDriver    = "driver event"          // a drivers.Notifier: for ovs-vxlan, a bridge or port that somebody removed or made anew
 	CauseRemoval   = "removal failed"        // a Leave or Delete could not take all it had made off the host
 	CauseUnfit     = "driver was not usable" // New could not bring a driver in order

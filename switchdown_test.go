@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/libcnm/libcnm"
 	"github.com/libcnm/libcnm/internal/nodeagent"
 	"github.com/libcnm/libcnm/internal/reliability/report"
@@ -34,18 +32,8 @@ func TestSwitchDownAtStart(t *testing.T) {
 	web := []member{newMember(t, h, "bridge", "web1"), newMember(t, h, "bridge", "web2")}
 	blue := []member{newMember(t, h, "ovs-vxlan", "blue1"), newMember(t, h, "ovs-vxlan", "blue2")}
 	must(t, errors.Join(reach(ctx, web[0].ns, web[1].addrs...), reach(ctx, blue[0].ns, blue[1].addrs...)))
-	// One container is in both, and its way out is the overlay.
-	both := newMember(t, h, "ovs-vxlan", "both")
-	second := nodeagent.Endpoint{Network: "bridge", Name: "both"}
-	must(t, h.Call(ctx, "endpoint.create", second, nil))
-	must(t, h.Call(ctx, "join", nodeagent.Join{Endpoint: second, Container: "both"}, nil))
-	routesAndNames := func() string {
-		t.Helper()
-		routes, err := both.ns.Netlink().RouteList(nil, netlink.FAMILY_ALL)
-		must(t, err)
-		return fmt.Sprintln(routes) + h.Run(t, "sh", "-c", "cat $(grep -l both /run/libcnm/sandboxes/*/hosts)")
-	}
-	before := routesAndNames()
+	both, leaver := inBoth(t, h, "both"), inBoth(t, h, "leaver")
+	before := routesAndNames(t, both)
 
 	h.Kill9(t)
 	h.OVS.KillVswitchd(t)
@@ -74,8 +62,16 @@ func TestSwitchDownAtStart(t *testing.T) {
 	if err := h.Call(ctx, "reconcile", nil, nil); err == nil {
 		t.Error("Reconcile without a switch succeeded")
 	}
-	if now := routesAndNames(); now != before {
+	if now := routesAndNames(t, both); now != before {
 		t.Errorf("of the container in both networks there is\n%s\nbefore the overlay's switch was away\n%s", now, before)
+	}
+	// What leaves meanwhile gives up its name, and the default route, though its interface cannot be removed from the switch.
+	left := nodeagent.Join{Endpoint: nodeagent.Endpoint{Network: "ovs-vxlan", Name: "leaver"}, Container: "leaver"}
+	if err := h.Call(ctx, "leave", left, nil); err != nil && !strings.Contains(err.Error(), libcnm.ErrUnavailable.Error()) {
+		t.Errorf("leave of an overlay without a switch: %v", err)
+	}
+	if now := routesAndNames(t, leaver); strings.Contains(now, leaver.addrs[0].String()) || strings.Count(now, "dev eth1") != 2 {
+		t.Errorf("of the container that left the overlay there is\n%s", now)
 	}
 
 	pinger := testutil.StartPinger(t, web[0].ns, web[1].addrs[0], 20*time.Millisecond)
@@ -90,7 +86,7 @@ func TestSwitchDownAtStart(t *testing.T) {
 		t.Errorf("overlay works %v after its switch", took)
 	}
 	healthy(t, rig)
-	if now := routesAndNames(); now != before {
+	if now := routesAndNames(t, both); now != before {
 		t.Errorf("of the container in both networks there is in the end\n%s\nat first\n%s", now, before)
 	}
 	seen, err := pinger.Stop()
@@ -99,6 +95,29 @@ func TestSwitchDownAtStart(t *testing.T) {
 	}
 	must(t, h.Call(ctx, "join", nodeagent.Join{Endpoint: ep, Container: "late"}, nil))
 	report.Add(t, report.Figures{Faults: 1, WorstRepair: took, Lost: seen.Sent - seen.Received})
+}
+
+// inBoth makes a container whose way out is an overlay and that is in a bridge network too.
+func inBoth(t *testing.T, h *testutil.Host, name string) member {
+	t.Helper()
+	m := newMember(t, h, "ovs-vxlan", name)
+	second := nodeagent.Endpoint{Network: "bridge", Name: name}
+	must(t, h.Call(t.Context(), "endpoint.create", second, nil))
+	must(t, h.Call(t.Context(), "join", nodeagent.Join{Endpoint: second, Container: name}, nil))
+	return m
+}
+
+// routesAndNames are the IPv4 and IPv6 routes of libcnm in a container, and its hosts file.
+func routesAndNames(t *testing.T, m member) string {
+	t.Helper()
+	var text strings.Builder
+	for _, family := range []string{"-4", "-6"} {
+		out, err := m.ns.Command("ip", family, "route", "show", "proto", "207").CombinedOutput()
+		must(t, err)
+		text.Write(out)
+	}
+	text.WriteString(m.host.Run(t, "sh", "-c", "cat $(grep -l "+m.name+" /run/libcnm/sandboxes/*/hosts)"))
+	return text.String()
 }
 
 // TestAddressGoesFromHostToHost: an address has one owner after another, each with a MAC of its own.

@@ -10,8 +10,8 @@
 //
 // The part traffic compares streams, datagrams and pings through each driver with the same thing built by hand on hosts of
 // the same kind, down to MTU, offloads and datapath. One thread has a socket in each of the two namespaces, so no program is
-// started and no other has to be woken: it writes some of a stream, or some datagrams, and then reads them. It has a CPU to
-// itself, and the daemons of Open vSwitch have another. The two that
+// started and no other has to be woken: it writes some of a stream, or some datagrams, and then reads them. It is
+// on one CPU, and the daemons of Open vSwitch are on another. The two that
 // compare have short turns one after the other; a turn shows what the least disturbed tenth of its exchanges took. Judged is
 // the median of the ratios of neighbours, and turns go on where that is not sure yet, until the time is up. A target is
 // missed when the true median is, in 95 of 100 cases, beyond it; a busy machine widens that interval, which is printed.

@@ -140,7 +140,7 @@ func (r *record) take(t testutil.TB) {
 	var took []time.Duration
 	var failed error
 	lost := 0
-	err := onMeasuringCPU(func() {
+	err := onFirstCPU(func() {
 		for start := time.Now(); failed == nil && (time.Since(start) < turnTime || len(took) == 0); {
 			d, err := r.probe.once()
 			switch {

@@ -12,39 +12,52 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-// Where the scheduler puts a switch that runs in user space decides how much of a burst it takes at once: the same flows
-// carried 83, 96, 155 and 94 thousand datagrams a second, one time after the other, and 156 to 162 with the switch on a CPU of
-// its own. So whoever measures has the first CPU, and the daemons of Open vSwitch, which libcnm's network and the one by hand share, have
-// the last. With one CPU there is nothing to choose.
-var (
-	measuringCPU = cpu(0)
-	switchCPU    = cpu(runtime.NumCPU() - 1)
-)
+// Where the scheduler puts a switch that runs in user space decides how much of a burst it takes at once: left to it, the same
+// flows carried 83, 96, 155 and 94 thousand datagrams a second, one time after the other. So whoever measures has the first of
+// the CPUs that this process may use, and the daemons of Open vSwitch, which libcnm's network and the one by hand share, have
+// the last. With one there is nothing to choose.
 
-func cpu(n int) *unix.CPUSet {
-	var set unix.CPUSet
-	set.Set(n)
-	return &set
+// ends are the first and the last CPU of the calling thread, and all of them.
+func ends() (first, last, all unix.CPUSet, err error) {
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return first, last, all, fmt.Errorf("ask for CPUs: %w", err)
+	}
+	for n, left := 0, all.Count(); left > 0; n++ {
+		if !all.IsSet(n) {
+			continue
+		}
+		if first.Count() == 0 {
+			first.Set(n)
+		}
+		if left--; left == 0 {
+			last.Set(n)
+		}
+	}
+	return first, last, all, nil
 }
 
-// onMeasuringCPU runs fn on a thread of its own on the first CPU.
-func onMeasuringCPU(fn func()) error {
+// onFirstCPU runs fn on a thread of its own on the first CPU.
+func onFirstCPU(fn func()) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var before unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return fmt.Errorf("ask for CPUs: %w", err)
+	first, _, all, err := ends()
+	if err != nil {
+		return err
 	}
-	if err := unix.SchedSetaffinity(0, measuringCPU); err != nil {
+	if err := unix.SchedSetaffinity(0, &first); err != nil {
 		return fmt.Errorf("choose CPU: %w", err)
 	}
 	fn()
-	return unix.SchedSetaffinity(0, &before)
+	return unix.SchedSetaffinity(0, &all)
 }
 
 // placeSwitch puts every thread of the host's ovs-vswitchd on the last CPU.
 func placeSwitch(t testutil.TB, h *testutil.Host) {
 	t.Helper()
+	_, last, _, err := ends()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
 	_, pid := h.OVS.Pids()
 	threads, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	if err != nil {
@@ -53,7 +66,7 @@ func placeSwitch(t testutil.TB, h *testutil.Host) {
 	for _, thread := range threads {
 		tid, err := strconv.Atoi(thread.Name())
 		if err == nil {
-			err = unix.SchedSetaffinity(tid, switchCPU)
+			err = unix.SchedSetaffinity(tid, &last)
 		}
 		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended meanwhile
 			t.Fatalf("place thread %s of ovs-vswitchd on %s: %v", thread.Name(), h.Name, err)

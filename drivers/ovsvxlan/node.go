@@ -65,7 +65,7 @@ func (d *Driver) settle(ctx context.Context, fits int, guess bool) error {
 			return err
 		}
 	}
-	return d.host.SetRoutes(ctx, d.routes(fits))
+	return d.host.SetRoutes(ctx, d.routes(fits), nil)
 }
 
 // leave forgets a network, and with the last one removes what all of them shared.
@@ -91,7 +91,7 @@ func (d *Driver) leave(ctx context.Context, id drivers.NetworkID) error {
 	if err != nil {
 		return err
 	}
-	return d.host.SetRoutes(ctx, d.routes(fits))
+	return d.host.SetRoutes(ctx, d.routes(fits), nil)
 }
 
 // ensureNode makes what all networks share, the firewall before the links it is about.

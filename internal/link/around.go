@@ -28,9 +28,9 @@ func (h *Handle) NumberOf(ctx context.Context, ns *NS) (number int, err error) {
 }
 
 // WatchAround listens in every other namespace that a link leads to from the Handle's, for signs that somebody took
-// something away: an interface, an address or a route that was removed, an interface that is down. The sequence gives
-// the numbers of those namespaces. It begins before WatchAround returns, is for one use, and ends with ctx: its last
-// element carries ctx's error, or the one that broke the watch.
+// something away: an interface, an address or a route that was removed, a route that was replaced, an interface that is
+// down. The sequence gives the numbers of those namespaces. It begins before WatchAround returns, is for one use, and
+// ends with ctx: its last element carries ctx's error, or the one that broke the watch.
 func (h *Handle) WatchAround(ctx context.Context) (iter.Seq2[int, error], error) {
 	const op = "watch network namespaces"
 	if err := ctx.Err(); err != nil {

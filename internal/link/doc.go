@@ -15,7 +15,7 @@
 //	})
 //	inside, err := link.Open(ns)
 //	err = inside.Configure(ctx, link.Interface{Name: "eth0", Addrs: addrs, Up: true})
-//	err = inside.SetRoutes(ctx, []link.Route{{Dst: defaultRoute, Via: gateway, Dev: "eth0"}})
+//	err = inside.SetRoutes(ctx, []link.Route{{Dst: defaultRoute, Via: gateway, Dev: "eth0"}}, nil)
 //
 // # Ownership
 //

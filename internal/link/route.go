@@ -77,20 +77,9 @@ func (h *Handle) Routes(ctx context.Context) ([]Route, error) {
 
 // SetRoutes makes want the namespace's routes, as far as they are ours: missing ones are added, changed ones replaced
 // in place, then ours that are not wanted removed. Routes that somebody else made stay; one of theirs to a wanted
-// destination is ErrExists. At most one route per destination.
-func (h *Handle) SetRoutes(ctx context.Context, want []Route) error {
-	return h.changeRoutes(ctx, want, routeDiff)
-}
-
-// AddRoutes adds those of want to whose destination there is no route of ours, and changes nothing else.
-func (h *Handle) AddRoutes(ctx context.Context, want []Route) error {
-	return h.changeRoutes(ctx, want, func(have, want []Route) (missing, _ []Route) {
-		set, _ := routeDiff(have, want)
-		return slices.DeleteFunc(set, func(r Route) bool { return r.ours }), nil
-	})
-}
-
-func (h *Handle) changeRoutes(ctx context.Context, want []Route, diff func(have, want []Route) (set, remove []Route)) error {
+// destination is ErrExists. At most one route per destination. One of ours for which spare is true stays, whatever is wanted
+// to its destination; a nil spare spares none.
+func (h *Handle) SetRoutes(ctx context.Context, want []Route, spare func(Route) bool) error {
 	for i, r := range want {
 		if err := r.validate(); err != nil {
 			return err
@@ -108,7 +97,7 @@ func (h *Handle) changeRoutes(ctx context.Context, want []Route, diff func(have,
 		for _, r := range have {
 			known[r.Dev] = r.index
 		}
-		set, remove := diff(have, want)
+		set, remove := routeDiff(have, want, spare)
 		changes := make([]change, 0, len(set))
 		for _, r := range set {
 			if r.index = known[r.Dev]; r.index == 0 {
@@ -131,15 +120,16 @@ func (h *Handle) changeRoutes(ctx context.Context, want []Route, diff func(have,
 	})
 }
 
-// CheckRoutes names every one of want that is missing or different, and every route of ours beyond them.
-func (h *Handle) CheckRoutes(ctx context.Context, want []Route) ([]Difference, error) {
+// CheckRoutes names what SetRoutes would change: every one of want that is missing or different, and every route of ours beyond
+// them.
+func (h *Handle) CheckRoutes(ctx context.Context, want []Route, spare func(Route) bool) ([]Difference, error) {
 	var d differences
 	err := h.use(ctx, func(c *conn) error {
 		have, err := c.routes()
 		if err != nil {
 			return err
 		}
-		set, remove := routeDiff(have, want)
+		set, remove := routeDiff(have, want, spare)
 		for _, r := range set {
 			now := ""
 			if at := slices.IndexFunc(have, func(o Route) bool { return o.ours && o.Dst == r.Dst }); at >= 0 {
@@ -156,16 +146,18 @@ func (h *Handle) CheckRoutes(ctx context.Context, want []Route) ([]Difference, e
 }
 
 // routeDiff says what to set, marked as ours where that replaces a route of ours, and what to remove.
-func routeDiff(have, want []Route) (set, remove []Route) {
+func routeDiff(have, want []Route, spare func(Route) bool) (set, remove []Route) {
+	spared := func(r Route) bool { return spare != nil && spare(r.public()) }
 	for _, w := range want {
 		same := func(h Route) bool { return h.ours && h.Dst == w.Dst }
-		if at := slices.IndexFunc(have, same); at < 0 || have[at].public() != w.public() {
+		at := slices.IndexFunc(have, same)
+		if at < 0 || have[at].public() != w.public() && !spared(have[at]) {
 			w.ours = at >= 0
 			set = append(set, w)
 		}
 	}
 	for _, h := range have {
-		if h.ours && !slices.ContainsFunc(want, func(w Route) bool { return w.Dst == h.Dst }) {
+		if h.ours && !spared(h) && !slices.ContainsFunc(want, func(w Route) bool { return w.Dst == h.Dst }) {
 			remove = append(remove, h)
 		}
 	}

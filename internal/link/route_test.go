@@ -67,13 +67,13 @@ func TestSetRoutesReachesEveryStateAndLeavesOthersAlone(t *testing.T) {
 	others := fmt.Sprint(allRoutes(t, h))
 	for from := range states {
 		for to := range states {
-			must(t, h.SetRoutes(t.Context(), states[from]))
-			diffs, err := h.CheckRoutes(t.Context(), states[to])
+			must(t, h.SetRoutes(t.Context(), states[from], nil))
+			diffs, err := h.CheckRoutes(t.Context(), states[to], nil)
 			if err != nil || (len(diffs) == 0) != (from == to) {
 				t.Errorf("check %d against %d: %v\n%s", from, to, err, lines(diffs))
 			}
-			must(t, h.SetRoutes(t.Context(), states[to]))
-			if diffs, err = h.CheckRoutes(t.Context(), states[to]); err != nil || len(diffs) != 0 {
+			must(t, h.SetRoutes(t.Context(), states[to], nil))
+			if diffs, err = h.CheckRoutes(t.Context(), states[to], nil); err != nil || len(diffs) != 0 {
 				t.Errorf("from %d to %d: %v\n%s", from, to, err, lines(diffs))
 			}
 			have := fmt.Sprint(allRoutes(t, h))
@@ -84,7 +84,7 @@ func TestSetRoutesReachesEveryStateAndLeavesOthersAlone(t *testing.T) {
 			}
 		}
 	}
-	must(t, h.SetRoutes(t.Context(), nil))
+	must(t, h.SetRoutes(t.Context(), nil, nil))
 	if left := fmt.Sprint(allRoutes(t, h)); left != others {
 		t.Errorf("left: %s\nat the start: %s", left, others)
 	}
@@ -98,13 +98,22 @@ func allRoutes(t *testing.T, h *Handle) []Route {
 	return slices.DeleteFunc(out, func(r Route) bool { return r.Dst.Addr().IsLinkLocalUnicast() })
 }
 
-func TestAddRoutesChangesNothing(t *testing.T) {
+func TestSetRoutesSpares(t *testing.T) {
 	h := routed(t)
-	must(t, h.SetRoutes(t.Context(), routes("0.0.0.0/0 via 10.0.0.1 dev eth0", "10.5.0.0/16 via 10.0.0.9 dev eth0")))
-	must(t, h.AddRoutes(t.Context(), routes("0.0.0.0/0 via 10.1.0.1 dev eth1", "10.6.0.0/16 dev eth1")))
-	want := routes("0.0.0.0/0 via 10.0.0.1 dev eth0", "10.5.0.0/16 via 10.0.0.9 dev eth0", "10.6.0.0/16 dev eth1")
-	if diffs, err := h.CheckRoutes(t.Context(), want); err != nil || len(diffs) > 0 {
+	must(t, h.SetRoutes(t.Context(), routes("0.0.0.0/0 via 10.0.0.1 dev eth0", "10.5.0.0/16 via 10.0.0.9 dev eth0", "10.7.0.0/16 dev eth1"), nil))
+	spare := func(r Route) bool { return r.Dev == "eth0" }
+	want := routes("0.0.0.0/0 via 10.1.0.1 dev eth1", "10.6.0.0/16 dev eth1")
+	must(t, h.SetRoutes(t.Context(), want, spare))
+	if diffs, err := h.CheckRoutes(t.Context(), want, spare); err != nil || len(diffs) > 0 {
 		t.Errorf("%v\n%s", err, lines(diffs))
+	}
+	now := routes("0.0.0.0/0 via 10.0.0.1 dev eth0", "10.5.0.0/16 via 10.0.0.9 dev eth0", "10.6.0.0/16 dev eth1")
+	if diffs, err := h.CheckRoutes(t.Context(), now, nil); err != nil || len(diffs) > 0 {
+		t.Errorf("%v\n%s", err, lines(diffs))
+	}
+	must(t, h.SetRoutes(t.Context(), want, nil))
+	if diffs, err := h.CheckRoutes(t.Context(), want, nil); err != nil || len(diffs) > 0 {
+		t.Errorf("when nothing is spared: %v\n%s", err, lines(diffs))
 	}
 }
 
@@ -113,11 +122,11 @@ func TestSetRoutesNeverTouchesForeignRoutes(t *testing.T) {
 	must(t, h.use(t.Context(), func(c *conn) error {
 		return c.RouteAdd(&netlink.Route{Dst: addr("10.77.0.0/16").IPNet, Gw: netip.MustParseAddr("10.0.0.7").AsSlice()})
 	}))
-	err := h.SetRoutes(t.Context(), routes("10.77.0.0/16 via 10.0.0.1 dev eth0"))
+	err := h.SetRoutes(t.Context(), routes("10.77.0.0/16 via 10.0.0.1 dev eth0"), nil)
 	if !errors.Is(err, errdefs.ErrExists) || !strings.Contains(err.Error(), "10.77.0.0/16") {
 		t.Errorf("the same destination: %v, want ErrExists that names it", err)
 	}
-	must(t, h.SetRoutes(t.Context(), nil))
+	must(t, h.SetRoutes(t.Context(), nil, nil))
 	if have := fmt.Sprint(allRoutes(t, h)); !strings.Contains(have, "10.77.0.0/16 via 10.0.0.7 dev eth0") {
 		t.Errorf("the foreign route is gone: %s", have)
 	}
@@ -133,14 +142,14 @@ func TestSetRoutesRefusesBadInput(t *testing.T) {
 		"no network": {{Dev: "eth0"}},
 	}
 	for name, want := range bad {
-		if err := h.SetRoutes(t.Context(), want); !errors.Is(err, errdefs.ErrInvalid) {
+		if err := h.SetRoutes(t.Context(), want, nil); !errors.Is(err, errdefs.ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", name, err)
 		}
 	}
-	if err := h.SetRoutes(t.Context(), routes("0.0.0.0/0 via 172.31.0.1 dev eth0")); !errors.Is(err, errdefs.ErrInvalid) {
+	if err := h.SetRoutes(t.Context(), routes("0.0.0.0/0 via 172.31.0.1 dev eth0"), nil); !errors.Is(err, errdefs.ErrInvalid) {
 		t.Errorf("next hop that is not on the link: %v, want ErrInvalid", err)
 	}
-	if err := h.SetRoutes(t.Context(), routes("0.0.0.0/0 via 10.0.0.1 dev eth9")); !errors.Is(err, errdefs.ErrNotFound) {
+	if err := h.SetRoutes(t.Context(), routes("0.0.0.0/0 via 10.0.0.1 dev eth9"), nil); !errors.Is(err, errdefs.ErrNotFound) {
 		t.Errorf("absent interface: %v, want ErrNotFound", err)
 	}
 }
@@ -158,7 +167,7 @@ func TestDefaultRouteAddrAndMTUOf(t *testing.T) {
 		{"::/0 via fd00:1::1 dev eth1", "fd00:1::2"},
 		{"0.0.0.0/0 via 10.1.0.1 dev eth1", "10.1.0.2"},
 	} {
-		must(t, h.SetRoutes(t.Context(), routes(step.route)))
+		must(t, h.SetRoutes(t.Context(), routes(step.route), nil))
 		a, mtu, err := h.DefaultRouteAddr(t.Context())
 		if err != nil || a.String() != step.addr || mtu != 1380 {
 			t.Errorf("%s: %s, %d, %v; want %s, 1380", step.route, a, mtu, err, step.addr)

@@ -125,7 +125,7 @@ func Configure(ctx context.Context, ep drivers.Endpoint, a drivers.Attachment) e
 	for _, r := range a.Routes {
 		routes = append(routes, link.Route{Dst: r.Dst, Via: r.Via, Dev: a.Interface})
 	}
-	if err := h.SetRoutes(ctx, routes); err != nil {
+	if err := h.SetRoutes(ctx, routes, nil); err != nil {
 		return err
 	}
 	return h.WaitUp(ctx, a.Interface)
