@@ -31,6 +31,9 @@ func capacity(network string) int {
 	return 1 << 16
 }
 
+// limited reports whether the network can be full.
+func limited(network string) bool { return capacity(network) < len(endpointNames) }
+
 // plain is a network's name without its host's.
 func plain(network string) string {
 	_, name, ok := strings.Cut(network, "/")

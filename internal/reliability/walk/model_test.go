@@ -211,10 +211,10 @@ func (m facts) uses(c call) (reads, writes []string) {
 	reads = []string{"host " + c.host}
 	switch c.method {
 	case "network.create", "network.delete":
-		return reads, append(m.endpoints(c.network), c.netKey(), "addresses "+c.network)
+		return reads, append(m.endpoints(c.network), c.netKey(), "addresses "+c.network, "count "+c.network)
 	case "endpoint.create", "endpoint.delete":
 		reads, writes = append(reads, c.netKey()), []string{c.epKey()}
-		if capacity(c.network) < len(endpointNames) || c.addr != "" {
+		if limited(c.network) || c.addr != "" {
 			return reads, append(writes, "addresses "+c.network)
 		}
 		return append(reads, "addresses "+c.network), writes

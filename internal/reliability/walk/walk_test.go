@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,8 +145,16 @@ func (w *walker) burst() int {
 		w.arm(w.host(victim))
 	}
 	frozen := map[string]bool{}
-	for key := range w.doubts {
+	for key, values := range w.doubts {
 		frozen[key] = true
+		// How many endpoints the network has is not known either.
+		if strings.HasPrefix(key, "endpoint ") && slices.Contains(values, "") {
+			network := networkOf(key)
+			frozen["count "+network] = true
+			if limited(network) {
+				frozen["addresses "+network] = true
+			}
+		}
 	}
 	list := burst(w.random, w.model, alive, frozen)
 	answers := make([]error, len(list))
