@@ -76,7 +76,7 @@ func (w *world) lull(t *testing.T) error {
 	var errs []error
 	for i, p := range tr.pingers {
 		if s, err := p.Stop(); err != nil || s.Received < s.Sent {
-			errs = append(errs, fmt.Errorf("%s: %v, %v", tr.pings[i], s, err))
+			errs = append(errs, fmt.Errorf("%s: %v", tr.pings[i], s), err)
 		}
 	}
 	return errors.Join(errs...)
