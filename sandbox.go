@@ -13,7 +13,6 @@ import (
 	"github.com/libcnm/libcnm/drivers"
 	"github.com/libcnm/libcnm/internal/etcfiles"
 	"github.com/libcnm/libcnm/internal/link"
-	"github.com/libcnm/libcnm/store"
 )
 
 // Sandbox is a container's network stack on this node: a namespace, the interfaces of its endpoints, routes, sysctls
@@ -100,11 +99,6 @@ func (c *NetworkController) SandboxByContainer(containerID string) (_ *Sandbox, 
 		return sb, nil
 	}
 	return nil, ErrNotFound
-}
-
-func (sb *Sandbox) unrecord(ctx context.Context) error {
-	_, err := sb.c.local.Commit(ctx, nil, store.Delete(keySandbox(sb.rec.ID)), store.Delete(keyContainer(sb.rec.ContainerID)))
-	return err
 }
 
 // Delete takes the sandbox out of every network it is in, then removes it. Its endpoints remain, joined to nothing. A

@@ -53,19 +53,19 @@ func (sb *Sandbox) make(ctx context.Context) error {
 	recorded := make(chan error, 1)
 	go func() { recorded <- sb.record(ctx) }()
 	err := sb.buildOwn(ctx)
-	failed := <-recorded
-	if failed == nil && err == nil {
+	err = errors.Join(<-recorded, err)
+	if err == nil {
 		err = sb.readyForeignNS(ctx)
 	}
-	if failed == nil && err == nil {
+	if err == nil {
 		err = sb.makeCgroup() // one that has appeared since it was looked for is somebody else's
 	}
-	if failed == nil && err == nil {
+	if err == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	return errors.Join(failed, err, sb.demolishOwn(), sb.withdraw(ctx))
+	return errors.Join(err, sb.demolishOwn(), sb.unrecord(ctx))
 }
 
 // planSandbox checks the input, the namespace and the cgroup it names too, before anything is changed.
@@ -155,8 +155,8 @@ func (sb *Sandbox) supersede(ctx context.Context) error {
 	return err
 }
 
-// withdraw undoes record, whose outcome may not be known.
-func (sb *Sandbox) withdraw(ctx context.Context) error {
+// unrecord undoes record, also if its outcome is not known. A container's key that leads to another sandbox stays.
+func (sb *Sandbox) unrecord(ctx context.Context) error {
 	key := keySandbox(sb.rec.ID)
 	_, err := sb.c.local.Commit(ctx, []store.Guard{store.Exists(key)}, store.Delete(key), store.Delete(keyContainer(sb.rec.ContainerID)))
 	if errors.Is(err, ErrConflict) {

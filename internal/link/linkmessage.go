@@ -22,12 +22,12 @@ func parseLink(raw []byte) (Link, error) {
 		Kind: "device", peerNS: -1,
 	}
 	attrs := raw[unix.SizeofIfInfomsg:]
-	for len(attrs) > 0 {
-		kind, value, rest, err := nextAttribute(attrs)
+	for left := attrs; len(left) > 0; {
+		kind, value, rest, err := nextAttribute(left)
 		if err != nil {
 			return Link{}, err
 		}
-		attrs = rest
+		left = rest
 		if err := l.read(kind, value); err != nil {
 			return Link{}, err
 		}
@@ -36,7 +36,7 @@ func parseLink(raw []byte) (Link, error) {
 		return l, nil
 	}
 	var err error
-	l.conf, err = newLinkConf(raw)
+	l.conf, err = newLinkConf(attrs)
 	return l, err
 }
 
@@ -116,11 +116,7 @@ const (
 	devconfARPNotify = 22 // IPV4_DEVCONF_ARP_NOTIFY, which counts from 1
 )
 
-func newLinkConf(raw []byte) (linkConf, error) {
-	if len(raw) < unix.SizeofIfInfomsg {
-		return linkConf{}, unix.EBADMSG
-	}
-	attrs := raw[unix.SizeofIfInfomsg:]
+func newLinkConf(attrs []byte) (linkConf, error) {
 	v4, err4 := attribute(attrs, unix.IFLA_AF_SPEC, unix.AF_INET, inetConf)
 	v6, err6 := attribute(attrs, unix.IFLA_AF_SPEC, unix.AF_INET6, inet6Conf)
 	port, errPort := attribute(attrs, unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_GROUP_FWD_MASK)
