@@ -18,11 +18,39 @@ import (
 // shortTTL is the shortest lease that stores grant; peers wait a third of it before they give a node up.
 const shortTTL = time.Second
 
-// leases is a faulty store whose leases end when a test says so. The nodes do not notice.
+// leases is a faulty store whose leases end when a test says so.
 type leases struct {
 	*faulty
 	away  atomic.Bool  // records of nodes cannot be looked up
 	looks atomic.Int32 // at records of nodes, since away was set
+	cut   sync.Map     // keys of nodes that cannot register
+
+	leasing sync.Mutex // guards granted
+	granted []store.Lease
+}
+
+func (l *leases) Grant(ctx context.Context, ttl time.Duration) (store.Lease, error) {
+	lease, err := l.faulty.Grant(ctx, ttl)
+	if err == nil {
+		l.leasing.Lock()
+		l.granted = append(l.granted, lease)
+		l.leasing.Unlock()
+	}
+	return lease, err
+}
+
+// living is how many leases have not ended.
+func (l *leases) living() (n int) {
+	l.leasing.Lock()
+	defer l.leasing.Unlock()
+	for _, lease := range l.granted {
+		select {
+		case <-lease.Done():
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 func (l *leases) Get(ctx context.Context, key string) (store.Record, error) {
@@ -33,15 +61,33 @@ func (l *leases) Get(ctx context.Context, key string) (store.Record, error) {
 	return l.faulty.Get(ctx, key)
 }
 
-// end takes a node's record away, and returns what puts it back.
-func (l *leases) end(t *testing.T, node string) (comeBack func()) {
+func (l *leases) Commit(ctx context.Context, guards []store.Guard, ops ...store.Op) (store.Rev, error) {
+	for _, op := range ops {
+		if _, cut := l.cut.Load(op.Key); cut {
+			return 0, fmt.Errorf("cut off on purpose: %w", store.ErrUnavailable)
+		}
+	}
+	return l.faulty.Commit(ctx, guards, ops...)
+}
+
+// remove takes a node's record away.
+func (l *leases) remove(t *testing.T, node string) store.Record {
 	t.Helper()
 	raw, err := l.faulty.Get(t.Context(), "nodes/"+node)
 	must(t, err)
-	must(t, second(l.Commit(t.Context(), nil, store.Delete(raw.Key))))
+	must(t, second(l.Store.Commit(t.Context(), nil, store.Delete(raw.Key))))
+	return raw
+}
+
+// end takes a node's record away as if the node were cut off, and returns what puts it back.
+func (l *leases) end(t *testing.T, node string) (comeBack func()) {
+	t.Helper()
+	l.cut.Store("nodes/"+node, true)
+	raw := l.remove(t, node)
 	return func() {
 		t.Helper()
 		must(t, second(l.Store.Commit(t.Context(), nil, store.Put(raw.Key, raw.Value)))) // also from within a commit
+		l.cut.Delete(raw.Key)
 	}
 }
 
@@ -128,6 +174,33 @@ func TestNodeDiesAndReturns(t *testing.T) {
 	}
 }
 
+// TestNodeRegistersAgain: a node whose record is deleted while its lease lives writes it again, under another lease. So it does
+// when it missed the deletion, and when it cannot at first.
+func TestNodeRegistersAgain(t *testing.T) {
+	cs, fs, shared, eps := newLeasedNodes(t, 2)
+	registered := func() {
+		t.Helper()
+		testutil.Eventually(t, settle, func() error {
+			if n, leases := nodeInfo(t, cs[0], "node2"), shared.living(); !n.Alive || leases != len(cs) {
+				return fmt.Errorf("%d leases for %d nodes, node2 is %+v", leases, len(cs), n)
+			}
+			return nil
+		})
+		hostHas(t, fs[0], true, "peer", eps[1].ID())
+	}
+	for range 3 {
+		shared.remove(t, "node2")
+		registered()
+	}
+	shared.miss()
+	shared.remove(t, "node2")
+	shared.resume(t)
+	registered()
+	shared.fail(lost, "nodes/node2", 1)
+	shared.remove(t, "node2")
+	registered()
+}
+
 // TestNodeIsGivenTime: a node that is back within the grace loses nothing, and while the store is away nobody can be back.
 func TestNodeIsGivenTime(t *testing.T) {
 	cs, fs, shared, eps := newLeasedNodes(t, 2)
@@ -200,7 +273,7 @@ func TestReleasedNodeRestarts(t *testing.T) {
 	ctx := t.Context()
 	cs, fs, shared, eps := newLeasedNodes(t, 2)
 	must(t, cs[1].Close())
-	shared.end(t, "node2")
+	shared.remove(t, "node2")
 	must(t, cs[0].Release(ctx, "node2"))
 	if dump := fs[1].host.Dump("fakenet"); !strings.Contains(dump, eps[1].ID()) {
 		t.Fatalf("nobody could have taken the endpoint off this host:\n%s", dump)

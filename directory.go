@@ -26,6 +26,7 @@ const (
 type nodeDirectory struct {
 	grace time.Duration
 	left  chan struct{} // a node has departed; buffered, one is enough
+	self  chan struct{} // this node's own record is gone; buffered, one is enough
 
 	mu          sync.Mutex // guards everything below
 	started     bool
@@ -43,7 +44,7 @@ type departure struct {
 
 func newNodeDirectory(ttl time.Duration) *nodeDirectory {
 	return &nodeDirectory{
-		grace: ttl / graceShare, left: make(chan struct{}, 1),
+		grace: ttl / graceShare, left: make(chan struct{}, 1), self: make(chan struct{}, 1),
 		live: make(map[string]nodeRecord), departed: make(map[string]departure), subscribers: make(map[*membership]bool),
 	}
 }
@@ -145,6 +146,9 @@ func (d *nodeDirectory) take(c *NetworkController, name string, ev store.Event) 
 	d.rev = ev.Rev
 	d.mu.Unlock()
 	d.announce(c, &turns)
+	if ev.Deleted && name == c.node.Name {
+		signal(d.self)
+	}
 }
 
 // replace takes a listing of all nodes.
@@ -162,6 +166,9 @@ func (d *nodeDirectory) replace(c *NetworkController, live map[string]nodeRecord
 	d.rev = rev
 	d.mu.Unlock()
 	d.announce(c, &turns)
+	if _, lives := live[c.node.Name]; !lives {
+		signal(d.self)
+	}
 }
 
 // turns are what has happened to nodes, by name.
@@ -206,10 +213,7 @@ func (d *nodeDirectory) announce(c *NetworkController, what *turns) {
 		c.log.Info("node is back before its peers gave it up", "node", name)
 	}
 	if len(what.gone) > 0 {
-		select {
-		case d.left <- struct{}{}:
-		default:
-		}
+		signal(d.left)
 	}
 	d.tell(what.moved)
 }

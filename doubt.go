@@ -18,10 +18,7 @@ func (c *NetworkController) doubt(e *Endpoint) {
 }
 
 func (c *NetworkController) wakeSettler() {
-	select {
-	case c.doubted <- struct{}{}:
-	default:
-	}
+	signal(c.doubted)
 }
 
 // doubted reports whether the endpoint's record may differ from what this host makes of it.

@@ -178,7 +178,7 @@ func (m *membership) lockedTake(id drivers.EndpointID, next remote) {
 	m.rev = next.rev
 	if m.elsewhere(before) || m.elsewhere(next) {
 		m.changed[id] = next.rev
-		m.lockedSignal()
+		signal(m.wake)
 	}
 }
 
@@ -199,24 +199,14 @@ func (m *membership) evict(id drivers.EndpointID, ep *endpointRecord, rev store.
 		return
 	}
 	m.c.state.markLost(a)
-	select {
-	case m.c.lost <- struct{}{}:
-	default:
-	}
+	signal(m.c.lost)
 }
 
 // lockedAll makes the driver be told everything, made up anew.
 func (m *membership) lockedAll() {
 	m.full, m.members = true, nil
 	clear(m.changed)
-	m.lockedSignal()
-}
-
-func (m *membership) lockedSignal() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
+	signal(m.wake)
 }
 
 // refresh makes the driver be told everything.
@@ -232,6 +222,14 @@ func (m *membership) nodesChanged(nodes []string) {
 	defer m.mu.Unlock()
 	if slices.ContainsFunc(nodes, func(node string) bool { return m.known.on[node] > 0 }) {
 		m.lockedAll()
+	}
+}
+
+// signal wakes who waits for ch, which has room for one: it is woken once for what happens until it looks.
+func signal(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
 	}
 }
 

@@ -202,7 +202,10 @@ func (c *NetworkController) claimNode(ctx context.Context, leaser store.Leaser) 
 	return nil, errors.Join(err, lease.Revoke(undo))
 }
 
-// stayRegistered takes the name again whenever the lease is lost, until the controller closes.
+// stayRegistered takes the name again whenever the lease or the record is lost, until the controller closes.
+//
+// That a lease has ended is learned when it is next kept alive, a third of its time later, when peers are about to give the
+// node up. That its record is gone is learned at once.
 func (c *NetworkController) stayRegistered(leaser store.Leaser, lease store.Lease) {
 	for {
 		select {
@@ -211,19 +214,43 @@ func (c *NetworkController) stayRegistered(leaser store.Leaser, lease store.Leas
 			return
 		case <-lease.Done():
 			c.log.Warn("lease of the node record was lost", "node", c.node.Name)
+		case <-c.peers.self:
+			if c.isRegistered() {
+				continue // an earlier loss, which has been made good
+			}
+			c.log.Warn("node record was lost", "node", c.node.Name)
 		}
 		next, err := c.claimNode(c.background, leaser)
 		for err != nil {
 			c.log.Warn("node record could not be written again", "node", c.node.Name, "error", err)
-			select {
-			case <-c.background.Done():
+			pause(c.background, registerRetry)
+			if c.background.Err() != nil {
 				return
-			case <-time.After(registerRetry):
 			}
 			next, err = c.claimNode(c.background, leaser)
 		}
-		lease = next
 		c.log.Info("node record is written again", "node", c.node.Name)
+		c.endLease(lease)
+		lease = next
+	}
+}
+
+// isRegistered reports whether the store says that it has this node's record.
+func (c *NetworkController) isRegistered() bool {
+	raw, err := c.cluster.Get(c.background, keyNodeRecord(c.node.Name))
+	if err != nil {
+		return false
+	}
+	known, err := decode[nodeRecord](raw)
+	return err == nil && known.value.Instance == c.node.Instance
+}
+
+// endLease ends a lease that has no records any more and is perhaps kept alive still, when only the record was deleted.
+func (c *NetworkController) endLease(lease store.Lease) {
+	ctx, cancel := context.WithTimeout(c.background, undoTimeout)
+	defer cancel()
+	if err := lease.Revoke(ctx); err != nil && c.background.Err() == nil {
+		c.log.Info("earlier lease of the node record ends when its time is up", "node", c.node.Name, "error", err)
 	}
 }
 

@@ -32,10 +32,7 @@ func (s *signs) add(number int) {
 	s.mu.Lock()
 	s.numbers[number] = true
 	s.mu.Unlock()
-	select {
-	case s.some <- struct{}{}:
-	default:
-	}
+	signal(s.some)
 }
 
 func (s *signs) take() map[int]bool {

@@ -44,7 +44,7 @@ func etcdFails(t *testing.T, v6 bool) {
 	for round := range report.Pick(1, 3) {
 		for _, f := range []fault{
 			w.leaderKilled(), w.memberLost(), w.allLost(), w.cutShort(), w.cutLong(), w.compactedPast(), w.compactedPaused(),
-			w.compactedAlways(), w.leaseRevoked(), w.slowLeader(), w.quotaExceeded(),
+			w.compactedAlways(), w.unregistered(), w.slowLeader(), w.quotaExceeded(),
 		} {
 			t.Run(fmt.Sprintf("round %d, %s", round+1, f.name), func(t *testing.T) { w.endure(t, &f) })
 		}

@@ -89,13 +89,21 @@ func (w *world) cutLong() fault {
 	}
 }
 
-// leaseRevoked: the node registers again at once, so nobody stops sending to it.
-func (w *world) leaseRevoked() fault {
+// unregistered: the node registers again at once, so nobody stops sending to it.
+func (w *world) unregistered() fault {
 	return fault{
-		name: "lease revoked",
+		name: "lease revoked, record deleted",
 		inject: func(t *testing.T) {
+			key := "/libcnm/nodes/" + w.Hosts[0].Name
 			for range 3 {
-				w.revoke(t, "/libcnm/nodes/"+w.Hosts[0].Name)
+				w.unregister(t, key, func(client *clientv3.Client, lease clientv3.LeaseID) error {
+					_, err := client.Revoke(t.Context(), lease)
+					return err
+				})
+				w.unregister(t, key, func(client *clientv3.Client, _ clientv3.LeaseID) error {
+					_, err := client.Delete(t.Context(), key)
+					return err
+				})
 			}
 		},
 		during: func(t *testing.T) { w.tryAll(t, w.Hosts[0]); w.late(t) },
@@ -104,7 +112,8 @@ func (w *world) leaseRevoked() fault {
 	}
 }
 
-func (w *world) revoke(t *testing.T, key string) {
+// unregister takes a node's record away and waits until it is there again, under another lease.
+func (w *world) unregister(t *testing.T, key string, take func(*clientv3.Client, clientv3.LeaseID) error) {
 	t.Helper()
 	client := w.Etcd.Client(t)
 	got, err := client.Get(t.Context(), key)
@@ -113,8 +122,7 @@ func (w *world) revoke(t *testing.T, key string) {
 		t.Fatalf("%s has %d records: %v", key, len(got.Kvs), got.Kvs)
 	}
 	old := got.Kvs[0].Lease
-	_, err = client.Revoke(t.Context(), clientv3.LeaseID(old))
-	must(t, err)
+	must(t, take(client, clientv3.LeaseID(old)))
 	testutil.Eventually(t, settle, func() error {
 		got, err := client.Get(t.Context(), key)
 		if err == nil && (len(got.Kvs) != 1 || got.Kvs[0].Lease == old) {
