@@ -42,6 +42,7 @@ type measure struct {
 	unit string
 	full bool    // packets of the network's MTU
 	each float64 // how much of the unit is one exchange; 0: the unit is time
+	once bool    // a probe is for one turn; else for all of them, so that it is known to whatever is between
 	open func(ctx context.Context, w *way, addr netip.Addr, payload int) (probe, error)
 }
 
@@ -53,7 +54,7 @@ const (
 )
 
 var measures = []measure{
-	{name: "TCP stream", unit: unitBits, each: 8 * streamChunk, open: openStream},
+	{name: "TCP stream", unit: unitBits, each: 8 * streamChunk, once: true, open: openStream},
 	{name: "UDP, small", unit: unitPackets, each: burstSize, open: openBurst},
 	{name: "UDP, MTU", unit: unitPackets, each: burstSize, full: true, open: openBurst},
 	{name: "ping, small", unit: unitTrips, open: openEcho},
@@ -104,26 +105,39 @@ type cell struct {
 // record collects the turns of a measure on a way.
 type record struct {
 	figure
-	probe  probe
-	each   float64
-	values []float64
-	trips  []time.Duration
+	measure measure
+	open    func() (probe, error)
+	probe   probe // that of all turns
+	values  []float64
+	trips   []time.Duration
 }
 
 func newRecord(t testutil.TB, m measure, w *way, addr netip.Addr) *record {
 	t.Helper()
 	payload := m.payload(w, addr)
-	p, err := m.open(t.Context(), w, addr, payload)
-	if err != nil {
-		t.Fatalf("%s, %s: %v", w.name, m.name, err)
+	r := &record{
+		measure: m, open: func() (probe, error) { return m.open(t.Context(), w, addr, payload) },
+		figure: figure{Way: w.name, Family: familyOf(addr), What: m.name, Unit: m.unit, Bytes: payload},
 	}
-	t.Cleanup(func() {
+	if !m.once {
+		var done func()
+		r.probe, done = r.opened(t)
+		t.Cleanup(done)
+	}
+	return r
+}
+
+// opened returns a probe and what closes it.
+func (r *record) opened(t testutil.TB) (p probe, done func()) {
+	t.Helper()
+	p, err := r.open()
+	if err != nil {
+		t.Fatalf("%s: %v", r.name(), err)
+	}
+	return p, func() {
 		if err := p.close(); err != nil {
-			t.Errorf("%s, %s: %v", w.name, m.name, err)
+			t.Errorf("%s: %v", r.name(), err)
 		}
-	})
-	return &record{
-		probe: p, each: m.each, figure: figure{Way: w.name, Family: familyOf(addr), What: m.name, Unit: m.unit, Bytes: payload},
 	}
 }
 
@@ -137,12 +151,18 @@ func familyOf(addr netip.Addr) int {
 // take has a turn.
 func (r *record) take(t testutil.TB) {
 	t.Helper()
+	p := r.probe
+	if r.measure.once {
+		var done func()
+		p, done = r.opened(t)
+		defer done()
+	}
 	var took []time.Duration
 	var failed error
 	lost := 0
 	err := onFirstCPU(func() {
 		for start := time.Now(); failed == nil && (time.Since(start) < turnTime || len(took) == 0); {
-			d, err := r.probe.once()
+			d, err := p.once()
 			switch {
 			case errors.Is(err, errLost) && lost < lostInTurn:
 				lost++
@@ -157,8 +177,8 @@ func (r *record) take(t testutil.TB) {
 		t.Fatalf("%s: %v", r.name(), err)
 	}
 	value := float64(quantile(took, calm))
-	if r.each > 0 {
-		value = r.each * float64(time.Second) / value
+	if r.measure.each > 0 {
+		value = r.measure.each * float64(time.Second) / value
 	} else {
 		r.trips = append(r.trips, took...)
 	}
