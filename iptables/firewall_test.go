@@ -1,7 +1,9 @@
 package iptables
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -325,9 +327,17 @@ func TestFirewallSetsByDelta(t *testing.T) {
 			if fw.tools[i].family != IPv4 {
 				continue
 			}
-			fw.tools[i].run = func(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {
-				texts = append(texts, string(stdin))
-				return h.output(ctx, stdin, name, args...)
+			fw.tools[i].run = func(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
+				if stdin == nil { // a reading, which costs nothing less
+					texts = append(texts, "")
+					return h.output(ctx, nil, name, args...)
+				}
+				text, err := io.ReadAll(stdin)
+				if err != nil {
+					return nil, err
+				}
+				texts = append(texts, string(text))
+				return h.output(ctx, bytes.NewReader(text), name, args...)
 			}
 		}
 		n := Network{ID: "0a", Interface: "cnmb0a", Subnets: []netip.Prefix{pfx("10.200.0.0/24")}, Masquerade: true}

@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func newHost(t testutil.TB, backend string) *host {
 }
 
 // output runs a program inside the host's namespace.
-func (h *host) output(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {
+func (h *host) output(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
 	return run.Output(ctx, stdin, "nsenter", append([]string{"--net=" + h.Path(), "--", name}, args...)...)
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	goiptables "github.com/coreos/go-iptables/iptables"
@@ -28,7 +30,7 @@ const (
 type tool struct {
 	family Family
 	name   string // of the iptables program; iptables-save and iptables-restore are called accordingly
-	run    func(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error)
+	run    func(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error)
 }
 
 // detect returns the tools of the families this host has.
@@ -119,7 +121,7 @@ func (t tool) restore(ctx context.Context, text string) error {
 	defer cancel()
 	wait := strconv.Itoa(int(lockWait / time.Second))
 	err := step.Do(t.family.step(), func() error {
-		_, err := t.run(ctx, []byte(text), t.name+"-restore", "--noflush", "-w", wait)
+		_, err := t.run(ctx, strings.NewReader(text), t.name+"-restore", "--noflush", "-w", wait)
 		return err
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -65,18 +66,22 @@ type fakeHost struct {
 	gate  chan struct{} // each restore takes one, if not nil
 }
 
-func (h *fakeHost) run(_ context.Context, stdin []byte, name string, _ ...string) ([]byte, error) {
+func (h *fakeHost) run(_ context.Context, stdin io.Reader, name string, _ ...string) ([]byte, error) {
 	if strings.HasSuffix(name, "-save") {
 		return nil, nil
 	}
 	if h.gate != nil {
 		<-h.gate
 	}
+	text, err := io.ReadAll(stdin)
+	if err != nil {
+		return nil, err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.texts = append(h.texts, string(stdin))
+	h.texts = append(h.texts, string(text))
 	if h.refuse != nil {
-		return nil, h.refuse(string(stdin))
+		return nil, h.refuse(string(text))
 	}
 	return nil, nil
 }
@@ -301,7 +306,7 @@ func TestRestoreErrorClass(t *testing.T) {
 	if err := tl.restore(t.Context(), "*nosuchtable\nCOMMIT\n"); !errors.Is(err, errdefs.ErrUnsupported) || !strings.Contains(err.Error(), "change ip rules") {
 		t.Errorf("a table that does not exist: %v", err)
 	}
-	tl.run = func(context.Context, []byte, string, ...string) ([]byte, error) {
+	tl.run = func(context.Context, io.Reader, string, ...string) ([]byte, error) {
 		return bytes.Clone([]byte("?\n")), nil
 	}
 	if _, err := tl.save(t.Context()); !errors.Is(err, errdefs.ErrUnsupported) {

@@ -62,6 +62,10 @@ type builder struct {
 	flows  []Flow
 	groups []Group
 	err    error // the first
+
+	// What one flow after the other is put together in.
+	fields []string
+	text   []byte
 }
 
 func newBuilder(o Object) *builder { return &builder{cookie: o.cookie()} }
@@ -73,8 +77,8 @@ func (b *builder) add(table Table, priority int, protocol ovs.Protocol, match []
 		return
 	}
 	flow := Flow{Table: table, Priority: uint16(priority), Cookie: b.cookie}
-	if flow.Match, b.err = matchText(protocol, match); b.err == nil {
-		flow.Actions, b.err = actionText(actions)
+	if flow.Match, b.err = b.matchText(protocol, match); b.err == nil {
+		flow.Actions, b.err = b.actionText(actions)
 	}
 	if b.err != nil {
 		b.err = fmt.Errorf("flow of table %s: %w", table, b.err)
@@ -83,34 +87,34 @@ func (b *builder) add(table Table, priority int, protocol ovs.Protocol, match []
 	b.flows = append(b.flows, flow)
 }
 
-func matchText(protocol ovs.Protocol, match []ovs.Match) (string, error) {
-	fields := make([]string, 0, 1+len(match))
+func (b *builder) matchText(protocol ovs.Protocol, match []ovs.Match) (string, error) {
+	b.fields = b.fields[:0]
 	if protocol != "" {
-		fields = append(fields, string(protocol))
+		b.fields = append(b.fields, string(protocol))
 	}
 	for _, m := range match {
 		text, err := m.MarshalText()
 		if err != nil {
 			return "", fmt.Errorf("match %#v: %w", m, err)
 		}
-		fields = append(fields, string(text))
+		b.fields = append(b.fields, string(text))
 	}
-	return canonicalMatch(fields), nil
+	return canonicalMatch(b.fields), nil
 }
 
-func actionText(actions []ovs.Action) (string, error) {
-	var all []byte
+func (b *builder) actionText(actions []ovs.Action) (string, error) {
+	b.text = b.text[:0]
 	for i, a := range actions {
 		text, err := a.MarshalText()
 		if err != nil {
 			return "", fmt.Errorf("action %#v: %w", a, err)
 		}
 		if i > 0 {
-			all = append(all, ',')
+			b.text = append(b.text, ',')
 		}
-		all = append(all, text...)
+		b.text = append(b.text, text...)
 	}
-	return string(all), nil
+	return string(b.text), nil
 }
 
 func (b *builder) program() (Program, error) {

@@ -114,13 +114,13 @@ func (b *builder) replies() {
 func (b *builder) gatewayIn(base Base) {
 	answer := []ovs.Action{backToSender(), setEthSrc(base.GatewayMAC), resubmit(TableReply)}
 	if p := base.TransitPrefix4; p.IsValid() {
-		own := ovs.ARPTargetProtocolAddress(HostAddr(p).String()) // the host asks whether its own address is taken
+		own := arpTarget(HostAddr(p).String()) // the host asks whether its own address is taken
 		b.add(TableGatewayAdmit, refuse, ovs.ProtocolARP, arpRequest(own), ovs.Drop())
-		b.add(TableGatewayAdmit, exact, ovs.ProtocolARP, arpRequest(ovs.ARPTargetProtocolAddress(masked(p))), answer...)
+		b.add(TableGatewayAdmit, exact, ovs.ProtocolARP, arpRequest(arpTarget(masked(p))), answer...)
 	}
 	if p := base.TransitPrefix6; p.IsValid() {
 		b.add(TableGatewayAdmit, refuse, ovs.ProtocolICMPv6, ndSolicit(ovs.IPv6Source("::")), ovs.Drop())
-		b.add(TableGatewayAdmit, exact, ovs.ProtocolICMPv6, ndSolicit(ovs.NeighborDiscoveryTarget(masked(p))), answer...)
+		b.add(TableGatewayAdmit, exact, ovs.ProtocolICMPv6, ndSolicit(ndTarget(masked(p))), answer...)
 	}
 	for _, p := range []ovs.Protocol{ovs.ProtocolIPv4, ovs.ProtocolIPv6} {
 		for _, state := range []string{"-new+est+rpl-inv+trk", "-new+rel+rpl-inv+trk"} {

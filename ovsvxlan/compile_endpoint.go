@@ -77,11 +77,11 @@ func (Endpoint) question() []ovs.Action { return []ovs.Action{backToSender(), re
 func (b *builder) silent(e Endpoint, addr netip.Addr) {
 	if addr.Is4() {
 		b.add(TableNeighbor, special, ovs.ProtocolARP,
-			match(inPort(e.Port), ovs.ARPTargetProtocolAddress(addr.String())), ovs.Drop())
+			match(inPort(e.Port), arpTarget(addr.String())), ovs.Drop())
 		return
 	}
 	b.add(TableNeighbor, special, ovs.ProtocolICMPv6,
-		ndSolicit(inPort(e.Port), ovs.NeighborDiscoveryTarget(addr.String())), ovs.Drop())
+		ndSolicit(inPort(e.Port), ndTarget(addr.String())), ovs.Drop())
 }
 
 // route brings packets that went to the gateway's MAC to addr's owner in another subnet, or in this one. A local owner

@@ -45,9 +45,9 @@ func (b *builder) hold(n Network, senders netip.Prefix) {
 
 // answer lets endpoints of the network find the owner of addr. The guard has already made the asker the destination.
 func (b *builder) answer(n Network, addr netip.Addr, owner MAC) {
-	protocol, question := ovs.ProtocolARP, arpRequest(vni(n.VNI), ovs.ARPTargetProtocolAddress(addr.String()))
+	protocol, question := ovs.ProtocolARP, arpRequest(vni(n.VNI), arpTarget(addr.String()))
 	if addr.Is6() {
-		protocol, question = ovs.ProtocolICMPv6, ndSolicit(vni(n.VNI), ovs.NeighborDiscoveryTarget(addr.String()))
+		protocol, question = ovs.ProtocolICMPv6, ndSolicit(vni(n.VNI), ndTarget(addr.String()))
 	}
 	b.add(TableNeighbor, exact, protocol, question, setEthSrc(owner), resubmit(TableReply))
 }

@@ -1,9 +1,6 @@
 package ovsvxlan
 
-import (
-	"cmp"
-	"fmt"
-)
+import "cmp"
 
 // Delta is what turns one program into another.
 type Delta struct {
@@ -58,54 +55,6 @@ func changes[T comparable](have, want []T, compare func(a, b T) int) []change[T]
 
 // Len returns the number of flows and groups that differ.
 func (d Delta) Len() int { return len(d.flows) + len(d.groups) }
-
-// Bundle writes the changes for ovs-ofctl -O OpenFlow15 bundle, which commits all of them or none. Groups come before
-// the flows that use them and go after; what is added comes before what is deleted. Applying it twice is harmless.
-func (d Delta) Bundle() []byte {
-	b := make([]byte, 0, d.size())
-	for _, c := range d.groups {
-		if c.want != nil {
-			b = fmt.Appendf(b, "group add_or_mod %s\n", c.want)
-		}
-	}
-	for _, c := range d.flows {
-		if c.want != nil {
-			b = append(b, "flow add "...)
-			b = append(c.want.append(b), '\n')
-		}
-	}
-	for _, c := range d.flows {
-		if c.want == nil {
-			b = append(b, "flow delete_strict "...)
-			b = append(c.have.appendKey(b), '\n')
-		}
-	}
-	for _, c := range d.groups {
-		if c.want == nil {
-			b = fmt.Appendf(b, "group delete group_id=%d\n", c.have.ID)
-		}
-	}
-	return b
-}
-
-// size is about that of the bundle, which for 10,000 peers is megabytes.
-func (d Delta) size() int {
-	const words = 80 // of a line besides match and actions
-	size := words * d.Len()
-	for _, c := range d.flows {
-		if c.want != nil {
-			size += len(c.want.Match) + len(c.want.Actions)
-		} else {
-			size += len(c.have.Match)
-		}
-	}
-	for _, c := range d.groups {
-		if c.want != nil {
-			size += len(c.want.Spec)
-		}
-	}
-	return size
-}
 
 // Differences names every change for people, with the names of tables.
 func (d Delta) Differences() []Difference {

@@ -16,5 +16,5 @@
 //	want, err := ovsvxlan.Merge(base, network, members, endpoint, peer)
 //	have, err := ovsvxlan.ParseDump(dumpFlows, dumpGroups)
 //	delta := ovsvxlan.Diff(have, want)
-//	os.Stdout.Write(delta.Bundle()) // for ovs-ofctl -O OpenFlow15 bundle cnm-int -
+//	io.Copy(os.Stdout, delta.Bundle()) // for ovs-ofctl -O OpenFlow15 bundle cnm-int -
 package ovsvxlan

@@ -58,7 +58,7 @@ func (r rig) dump(t *testing.T) ovsvxlan.Program {
 func (r rig) load(t *testing.T, want ovsvxlan.Program) {
 	t.Helper()
 	path := filepath.Join(r.ovs.RunDir(), "bundle")
-	if err := os.WriteFile(path, ovsvxlan.Diff(r.dump(t), want).Bundle(), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(bundleText(t, ovsvxlan.Diff(r.dump(t), want))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.ofctl(t, "bundle", path)

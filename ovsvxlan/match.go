@@ -32,7 +32,11 @@ func ipDst(addr netip.Addr) ovs.Match  { return ipField("dst", addr, addr.String
 func ipSrcIn(p netip.Prefix) ovs.Match { return ipField("src", p.Addr(), masked(p)) }
 func ipDstIn(p netip.Prefix) ovs.Match { return ipField("dst", p.Addr(), masked(p)) }
 
-// ipField writes what the library's own matches for addresses do, which parse again what came from a netip.Addr.
+// The following write what the library's own matches for addresses do, which parse again what came from a netip.Addr.
+
+func arpTarget(value string) ovs.Match { return ovs.FieldMatch("arp_tpa", value) }
+func ndTarget(value string) ovs.Match  { return ovs.FieldMatch("nd_target", value) }
+
 func ipField(end string, family netip.Addr, value string) ovs.Match {
 	if family.Is4() {
 		return ovs.FieldMatch("nw_"+end, value)
@@ -58,7 +62,7 @@ func ndSolicit(m ...ovs.Match) []ovs.Match {
 // tunnelSrc matches the node a frame came from.
 func tunnelSrc(vtep netip.Addr) ovs.Match {
 	if vtep.Is4() {
-		return ovs.TunnelSrc(vtep.String())
+		return ovs.FieldMatch("tun_src", vtep.String())
 	}
 	return ovs.FieldMatch("tun_ipv6_src", vtep.String())
 }

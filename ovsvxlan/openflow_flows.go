@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -270,7 +271,7 @@ func (f *flows) bundle(ctx context.Context, d Delta) error {
 	})
 }
 
-func (f *flows) ofctl(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
+func (f *flows) ofctl(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
 	epoch, _ := f.watch.current()
 	ctx, cancel := context.WithTimeout(ctx, bundleTimeout)
 	defer cancel()

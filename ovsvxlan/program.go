@@ -19,8 +19,13 @@ type Group struct {
 }
 
 // String writes the group as ovs-ofctl reads it.
-func (g Group) String() string {
-	return "group_id=" + strconv.FormatUint(uint64(g.ID), 10) + "," + g.Spec
+func (g Group) String() string { return string(g.append(nil)) }
+
+func (g Group) append(b []byte) []byte {
+	b = append(b, "group_id="...)
+	b = strconv.AppendUint(b, uint64(g.ID), 10)
+	b = append(b, ',')
+	return append(b, g.Spec...)
 }
 
 // Program is a set of flows and groups with distinct keys. It is immutable, and the zero value is empty.

@@ -3,10 +3,12 @@ package ovsvxlan_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -17,6 +19,11 @@ import (
 func parseProgram(t testing.TB, flows, groups string) ovsvxlan.Program {
 	t.Helper()
 	return must(ovsvxlan.ParseDump([]byte(flows), []byte(groups)))(t)
+}
+
+func bundleText(t testing.TB, d ovsvxlan.Delta) string {
+	t.Helper()
+	return string(must(io.ReadAll(d.Bundle()))(t))
 }
 
 func TestDiff(t *testing.T) {
@@ -47,8 +54,11 @@ flow add cookie=0x2,table=100,priority=0,actions=drop
 flow delete_strict table=80,priority=90,ip,nw_dst=10.1.0.2
 group delete group_id=3
 `
-	if diff := cmp.Diff(bundle, string(d.Bundle())); diff != "" {
+	if diff := cmp.Diff(bundle, bundleText(t, d)); diff != "" {
 		t.Errorf("bundle (-want +got):\n%s", diff)
+	}
+	if err := iotest.TestReader(d.Bundle(), []byte(bundle)); err != nil {
+		t.Error(err)
 	}
 	differences := []ovsvxlan.Difference{
 		{"flow table=route priority=100 ip,nw_dst=10.1.0.2", "cookie=0x0 actions=drop", "cookie=0x0 actions=resubmit(,forward)"},
@@ -86,9 +96,9 @@ func TestDiffRandomWalk(t *testing.T) {
 		}
 		random.Shuffle(len(flows), func(i, j int) { flows[i], flows[j] = flows[j], flows[i] })
 		want := must(ovsvxlan.NewProgram(flows, groups))(t)
-		modelBundle(t, model, string(ovsvxlan.Diff(have, want).Bundle()))
+		modelBundle(t, model, bundleText(t, ovsvxlan.Diff(have, want)))
 		wantModel := map[string]string{}
-		modelBundle(t, wantModel, string(ovsvxlan.Diff(ovsvxlan.Program{}, want).Bundle()))
+		modelBundle(t, wantModel, bundleText(t, ovsvxlan.Diff(ovsvxlan.Program{}, want)))
 		if !maps.Equal(model, wantModel) {
 			t.Fatalf("from\n%sto\n%sthe switch has %v", named(have), named(want), model)
 		}

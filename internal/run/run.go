@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -39,7 +40,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Output runs name with args, feeds it stdin (nil: nothing) and returns what it wrote to standard output. Standard
 // error is kept apart and becomes part of the error. A program that is not installed is ErrUnavailable. When ctx ends
 // the program's whole process group is killed and waited for, and the error wraps ctx.Err(). Safe for concurrent use.
-func Output(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {
+func Output(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Args: append([]string{name}, args...), Err: err}
 	}
@@ -48,9 +49,7 @@ func Output(ctx context.Context, stdin []byte, name string, args ...string) ([]b
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = waitDelay
-	if stdin != nil {
-		cmd.Stdin = bytes.NewReader(stdin)
-	}
+	cmd.Stdin = stdin
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -23,13 +24,13 @@ func TestOutput(t *testing.T) {
 	t.Setenv("LC_ALL", "de_DE.UTF-8")
 	for _, c := range []struct {
 		name  string
-		stdin []byte
+		stdin io.Reader
 		args  []string
 		want  string
 	}{
 		{"standard output", nil, []string{"echo", "hello"}, "hello\n"},
 		{"standard error is apart", nil, []string{"sh", "-c", "echo noise >&2; echo data"}, "data\n"},
-		{"standard input", []byte("line\n"), []string{"cat"}, "line\n"},
+		{"standard input", strings.NewReader("line\n"), []string{"cat"}, "line\n"},
 		{"no standard input", nil, []string{"cat"}, ""},
 		{"no shell", nil, []string{"echo", "$(id); `id` && *"}, "$(id); `id` && *\n"},
 		{"fixed locale", nil, []string{"sh", "-c", "echo $LC_ALL"}, "C\n"},
@@ -135,7 +136,7 @@ func TestOutputConcurrently(t *testing.T) {
 	for i := range 16 {
 		wg.Go(func() {
 			want := fmt.Sprint(i)
-			if out, err := run.Output(t.Context(), []byte(want), "cat"); err != nil || string(out) != want {
+			if out, err := run.Output(t.Context(), strings.NewReader(want), "cat"); err != nil || string(out) != want {
 				t.Errorf("%q, %v, want %q", out, err, want)
 			}
 		})
