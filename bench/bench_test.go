@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"reflect"
 	"strconv"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func TestJudge(t *testing.T) {
 
 func TestPlotIsWellFormed(t *testing.T) {
 	points := []point{{0, time.Millisecond}, {20, 30 * time.Millisecond}}
-	for name, curves := range map[string][]curve{"two": {{kindLibcnm, points}, {kindFloor, points}}, "one point": {{kindCNI, points[:1]}}, "none": nil} {
+	for name, curves := range map[string][]curve{"two": {{kindLibcnm, 1, points}, {kindFloor, 2, points}}, "one point": {{kindCNI, 1, points[:1]}}, "none": nil} {
 		d := xml.NewDecoder(bytes.NewReader(plotGrowth(curves)))
 		for {
 			_, err := d.Token()
@@ -103,6 +104,21 @@ func TestPlotIsWellFormed(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
+	}
+}
+
+func TestMiddleCurve(t *testing.T) {
+	ups := func(ms ...time.Duration) curve {
+		c := curve{Kind: kindFloor}
+		for i, up := range ms {
+			c.Points = append(c.Points, point{growthStep * i, up * time.Millisecond})
+		}
+		return c
+	}
+	got, want := middleCurve([]curve{ups(1, 9), ups(3, 1), ups(2, 2)}), ups(2, 2)
+	want.Times = 3
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -6,8 +6,14 @@ import (
 	"github.com/libcnm/libcnm/internal/testutil"
 )
 
-// growthStep is how many endpoints a point of a curve is the median of.
-const growthStep = 20
+const (
+	// growthStep is how many endpoints a point of a curve is the median of.
+	growthStep = 20
+
+	// growthTime is for how long a contender grows again and again, once at least: a second in which the machine does something
+	// else is a whole step of one that is fast.
+	growthTime = 25 * time.Second
+)
 
 // point is what an endpoint cost while Live others were there.
 type point struct {
@@ -18,6 +24,7 @@ type point struct {
 // curve is a contender's latency against the number of its endpoints.
 type curve struct {
 	Kind   string  `json:"contender"`
+	Times  int     `json:"times"` // that it has grown
 	Points []point `json:"points"`
 }
 
@@ -27,15 +34,32 @@ func measureGrowth(t testutil.TB, cfg config, kinds []string) []curve {
 	t.Helper()
 	curves := make([]curve, len(kinds))
 	for i, kind := range kinds {
-		err := testutil.Run(t.Context(), "bench growth of "+kind, cfg.log, func(t testutil.TB) {
-			curves[i] = grow(t, cfg, newLanes(t, cfg, []string{kind})[0])
-		})
-		if err != nil {
-			t.Fatalf("%v", err)
+		var grown []curve
+		for start := time.Now(); len(grown) == 0 || time.Since(start) < growthTime; {
+			err := testutil.Run(t.Context(), "bench growth of "+kind, cfg.log, func(t testutil.TB) {
+				grown = append(grown, grow(t, cfg, newLanes(t, cfg, []string{kind})[0]))
+			})
+			if err != nil {
+				t.Fatalf("%v", err)
+			}
 		}
-		cfg.progress("growth: %s measured", kind)
+		curves[i] = middleCurve(grown)
+		cfg.progress("growth: %s measured, %d times", kind, len(grown))
 	}
 	return curves
+}
+
+// middleCurve has the median of each point of the curves, which are of one contender.
+func middleCurve(grown []curve) curve {
+	c := curve{Kind: grown[0].Kind, Times: len(grown)}
+	for i, p := range grown[0].Points {
+		ups := make([]time.Duration, len(grown))
+		for k, g := range grown {
+			ups[k] = g.Points[i].Up
+		}
+		c.Points = append(c.Points, point{Live: p.Live, Up: median(ups)})
+	}
+	return c
 }
 
 func grow(t testutil.TB, cfg config, l *lane) curve {

@@ -34,7 +34,7 @@ func (r *results) printGrowth(p printer) {
 	for _, live := range marks {
 		p("\t%d live", live)
 	}
-	p("\tlast/first\t\n")
+	p("\tlast/first\ttimes\t\n")
 	for _, c := range r.Growth {
 		p("%s", c.Kind)
 		for _, live := range marks {
@@ -44,7 +44,7 @@ func (r *results) printGrowth(p printer) {
 				p("\t-")
 			}
 		}
-		p("\t%.2f\t\n", c.flatness())
+		p("\t%.2f\t%d\t\n", c.flatness(), c.Times)
 	}
 }
 
