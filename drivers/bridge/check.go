@@ -17,7 +17,11 @@ func (d *Driver) Check(ctx context.Context, want []drivers.NetworkState) ([]driv
 	if err != nil {
 		return nil, err
 	}
-	var drift []drivers.Drift
+	listed, err := d.host.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	drift := d.host.Strays(listed, w.links)
 	networks := make([]drivers.Network, len(w.networks))
 	for i, nw := range w.networks {
 		networks[i] = nw.Network
@@ -28,15 +32,11 @@ func (d *Driver) Check(ctx context.Context, want []drivers.NetworkState) ([]driv
 		drift = append(drift, d.host.Drifts(drivers.Drift{Network: nw.ID}, found)...)
 	}
 	for _, p := range w.ports {
-		found, err := d.host.Check(ctx, p)
+		found, err := d.host.Check(ctx, p, listed)
 		if err != nil {
 			return nil, err
 		}
 		drift = append(drift, found...)
-	}
-	strays, err := d.host.CheckStrays(ctx, w.links)
-	if err != nil {
-		return nil, fmt.Errorf("driver bridge: %w", err)
 	}
 	forwarding, err := d.host.CheckForwarding(ctx, networks)
 	if err != nil {
@@ -50,5 +50,5 @@ func (d *Driver) Check(ctx context.Context, want []drivers.NetworkState) ([]driv
 	if err != nil {
 		return nil, fmt.Errorf("driver bridge: %w", err)
 	}
-	return slices.Concat(drift, strays, forwarding, fences, d.host.RuleDrifts(rules)), nil
+	return slices.Concat(drift, forwarding, fences, d.host.RuleDrifts(rules)), nil
 }

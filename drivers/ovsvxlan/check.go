@@ -31,19 +31,19 @@ func (d *Driver) Check(ctx context.Context, want []drivers.NetworkState) ([]driv
 			drift = append(drift, drivers.Drift{Driver: Name, Object: f.Object, Want: f.Want, Have: f.Have})
 		}
 	}
-	node, err := d.checkNode(ctx, want)
+	listed, err := d.host.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	node, err := d.checkNode(ctx, want, listed)
 	if err != nil {
 		return nil, fmt.Errorf("driver %s: %w", Name, err)
 	}
-	strays, err := d.host.CheckStrays(ctx, d.wantedLinks(want))
-	if err != nil {
-		return nil, fmt.Errorf("driver %s: %w", Name, err)
-	}
-	return slices.Concat(drift, node, strays), nil
+	return slices.Concat(drift, node, d.host.Strays(listed, d.wantedLinks(want))), nil
 }
 
 // checkNode looks at what all networks share, and at the endpoints' links.
-func (d *Driver) checkNode(ctx context.Context, want []drivers.NetworkState) ([]drivers.Drift, error) {
+func (d *Driver) checkNode(ctx context.Context, want []drivers.NetworkState, listed []link.Link) ([]drivers.Drift, error) {
 	rules, wanted := emptyRules(), []link.Fence(nil)
 	var drift []drivers.Drift
 	if len(want) > 0 {
@@ -55,7 +55,7 @@ func (d *Driver) checkNode(ctx context.Context, want []drivers.NetworkState) ([]
 		if drift, err = d.checkLinks(ctx, fits); err != nil {
 			return nil, err
 		}
-		found, err := d.checkNetworks(ctx, want, fits)
+		found, err := d.checkNetworks(ctx, want, fits, listed)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +97,9 @@ func (d *Driver) checkLinks(ctx context.Context, fits int) ([]drivers.Drift, err
 	return d.host.Drifts(drivers.Drift{}, append(found, more...)), nil
 }
 
-func (d *Driver) checkNetworks(ctx context.Context, want []drivers.NetworkState, fits int) ([]drivers.Drift, error) {
+func (d *Driver) checkNetworks(
+	ctx context.Context, want []drivers.NetworkState, fits int, listed []link.Link,
+) ([]drivers.Drift, error) {
 	var drift []drivers.Drift
 	networks := make([]drivers.Network, len(want))
 	for i, s := range want {
@@ -108,7 +110,7 @@ func (d *Driver) checkNetworks(ctx context.Context, want []drivers.NetworkState,
 		networks[i] = nw.Network
 		drift = append(drift, d.mismatches(nw, s.Members)...)
 		for _, ep := range s.Endpoints {
-			found, err := d.host.Check(ctx, d.port(nw, ep))
+			found, err := d.host.Check(ctx, d.port(nw, ep), listed)
 			if err != nil {
 				return nil, err
 			}

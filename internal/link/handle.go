@@ -17,7 +17,8 @@ const maxIdle = 4
 // Handle speaks rtnetlink in one network namespace. It is safe for concurrent use: each call has a connection of its own
 // while it runs, so a slow one delays no other. Sockets are opened when first needed.
 type Handle struct {
-	ns *NS // nil: the process's own
+	ns  *NS        // nil: the process's own
+	own NSIdentity // of ns
 
 	deleting sync.WaitGroup // deletions whose interface is gone and which still wait for RCU
 
@@ -35,17 +36,22 @@ type conn struct {
 // Open prepares a Handle for ns; nil means the process's own namespace. The caller may close ns at once, and closes the
 // Handle.
 func Open(ns *NS) (*Handle, error) {
-	h := &Handle{}
 	if ns != nil {
 		own, err := ns.dup()
 		if err != nil {
 			return nil, err
 		}
-		h.ns = own
-		return h, nil
+		return &Handle{ns: own, own: own.Identity()}, nil
+	}
+	own, err := HostNS()
+	if err == nil {
+		err = own.Close()
+	}
+	if err != nil {
+		return nil, err
 	}
 	sysctlFiles.hold()
-	return h, nil
+	return &Handle{own: own.Identity()}, nil
 }
 
 // Close releases the sockets. Calls that run keep theirs until they return; later ones fail with ErrClosed. It waits for

@@ -47,9 +47,10 @@ func (c *conn) links() ([]Link, error) {
 	return list, opError("list", "interfaces", err)
 }
 
-// linksSoon lists all but some, perhaps: while endpoints come and go all the time no list is ever whole.
+// linksSoon lists all but some, perhaps: while endpoints come and go all the time no list is ever whole, because one of 1,000
+// interfaces takes the kernel 20 ms.
 func (c *conn) linksSoon() ([]Link, error) {
-	list, err := repeat(linkLists, c.linkList)
+	list, err := c.linkList()
 	if errors.Is(err, netlink.ErrDumpInterrupted) {
 		err = nil
 	}
@@ -115,12 +116,8 @@ func notOurs(op string, l Link) error {
 
 // Complete repeats a question whose answer the kernel marked as inconsistent because something changed meanwhile. Whoever lists
 // links, addresses, routes or rules of a namespace that others change too must ask through it.
-func Complete[T any](ask func() (T, error)) (T, error) { return repeat(20, ask) }
-
-// linkLists is how often linksSoon asks. With 1,000 interfaces a list takes the kernel 20 ms, longer than some are apart.
-const linkLists = 3
-
-func repeat[T any](attempts int, ask func() (T, error)) (T, error) {
+func Complete[T any](ask func() (T, error)) (T, error) {
+	const attempts = 20
 	for n := 1; ; n++ {
 		answer, err := ask()
 		if n == attempts || !errors.Is(err, netlink.ErrDumpInterrupted) {

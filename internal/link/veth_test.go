@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestEnsureVethMakesBothEnds(t *testing.T) {
 	if there.MAC.String() != mac(9).String() || there.MTU != 1400 || there.Up {
 		t.Errorf("sandbox end: %+v, want MAC %s, MTU 1400, down", there, mac(9))
 	}
-	diffs, err := host.CheckVeth(t.Context(), v)
+	diffs, err := checked(t, host, v)
 	if err != nil || len(diffs) != 0 {
 		t.Errorf("check: %v\n%s", err, lines(diffs))
 	}
@@ -44,6 +45,21 @@ func TestEnsureVethMakesBothEnds(t *testing.T) {
 	if again := mustLink(t, host, v.Name); again.Index != here.Index {
 		t.Error("a right pair was replaced")
 	}
+}
+
+// checked is what CheckVeth says, and CheckVethAmong by a list of now, and by one that lacks the pair and its bridge.
+func checked(t *testing.T, host *Handle, v Veth) ([]Difference, error) {
+	t.Helper()
+	listed, err := host.OwnedSoon(t.Context(), DriverMark("test"))
+	must(t, err)
+	diffs, err := host.CheckVeth(t.Context(), v)
+	for name, list := range map[string][]Link{"a list": listed, "a list without it": nil} {
+		among, err := host.CheckVethAmong(t.Context(), v, list)
+		if err != nil || !slices.Equal(among, diffs) {
+			t.Errorf("check by %s: %v\n%s, alone:\n%s", name, err, lines(among), lines(diffs))
+		}
+	}
+	return diffs, err
 }
 
 func TestEnsureVethRepairsAndReplaces(t *testing.T) {
@@ -83,12 +99,12 @@ func TestEnsureVethRepairsAndReplaces(t *testing.T) {
 			must(t, host.EnsureVeth(t.Context(), v))
 			before := mustLink(t, host, v.Name)
 			c.damage(t, host, inside)
-			diffs, err := host.CheckVeth(t.Context(), v)
+			diffs, err := checked(t, host, v)
 			if err != nil || !strings.Contains(lines(diffs), c.object) {
 				t.Errorf("check: %v, want a difference that names %q, got\n%s", err, c.object, lines(diffs))
 			}
 			must(t, host.EnsureVeth(t.Context(), v))
-			diffs, err = host.CheckVeth(t.Context(), v)
+			diffs, err = checked(t, host, v)
 			if err != nil || len(diffs) != 0 {
 				t.Errorf("check after repair: %v\n%s", err, lines(diffs))
 			}
@@ -178,7 +194,7 @@ func TestTheOtherEndIsKnownByItsNamespaceToo(t *testing.T) {
 	if at := mustLink(t, inside, "eth0").Index; at != before.Index {
 		t.Fatalf("the namesake has index %d, want %d", at, before.Index)
 	}
-	diffs, err := host.CheckVeth(t.Context(), v)
+	diffs, err := checked(t, host, v)
 	if err != nil || !strings.Contains(lines(diffs), "another namespace") {
 		t.Errorf("check: %v, want another namespace, got\n%s", err, lines(diffs))
 	}
@@ -205,7 +221,7 @@ func TestEnsureVethInOneNamespace(t *testing.T) {
 	for range 2 {
 		must(t, host.EnsureVeth(t.Context(), v))
 	}
-	diffs, err := host.CheckVeth(t.Context(), v)
+	diffs, err := checked(t, host, v)
 	if err != nil || len(diffs) != 0 {
 		t.Errorf("check: %v\n%s", err, lines(diffs))
 	}

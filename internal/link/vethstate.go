@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
 )
@@ -37,11 +38,7 @@ func (h *Handle) vethState(c *conn, v Veth, host Link) (vethState, error) {
 	}
 	wantNS := -1
 	if v.Peer.NS != nil {
-		own, err := h.identity()
-		if err != nil {
-			return s, err
-		}
-		if v.Peer.NS.Identity() != own {
+		if v.Peer.NS.Identity() != h.own {
 			id, err := c.GetNetNsIdByFd(v.Peer.NS.FD())
 			if err != nil {
 				return s, opError("identify namespace of", v.Peer.Name, err)
@@ -83,17 +80,6 @@ func (h *Handle) vethState(c *conn, v Veth, host Link) (vethState, error) {
 func txOff(name string) (bool, error) {
 	on, err := txChecksum(name)
 	return !on, err
-}
-
-func (h *Handle) identity() (NSIdentity, error) {
-	if h.ns != nil {
-		return h.ns.Identity(), nil
-	}
-	own, err := HostNS()
-	if err != nil {
-		return NSIdentity{}, err
-	}
-	return own.Identity(), own.Close()
 }
 
 // broken says why the pair must be made anew, if it must.
@@ -179,6 +165,35 @@ func (h *Handle) CheckVeth(ctx context.Context, v Veth) ([]Difference, error) {
 		return err
 	})
 	return out, err
+}
+
+// CheckVethAmong is CheckVeth for one of many: listed is what OwnedSoon has returned just now, which tells of the Handle's
+// end, and of the bridge. What is not as it should be by that is asked for again, so what was missing in the list, or has
+// changed since, is no difference.
+func (h *Handle) CheckVethAmong(ctx context.Context, v Veth, listed []Link) ([]Difference, error) {
+	l, there := find(listed, v.Name)
+	master, known := find(listed, v.Master)
+	if there && l.Alias == v.Alias && (known || v.Master == "") && v.validate() == nil {
+		var right bool
+		err := h.use(ctx, func(c *conn) error {
+			state, err := h.vethState(c, v, l)
+			right = err == nil && len(state.differences(v, master.Index)) == 0
+			return err
+		})
+		if right && err == nil {
+			return nil, nil
+		}
+	}
+	return h.CheckVeth(ctx, v)
+}
+
+// find looks up a link in a list that is ordered by name.
+func find(listed []Link, name string) (Link, bool) {
+	i, found := slices.BinarySearchFunc(listed, name, func(l Link, name string) int { return strings.Compare(l.Name, name) })
+	if !found {
+		return Link{}, false
+	}
+	return listed[i], true
 }
 
 // switched reports whether the link is a port of Open vSwitch's kernel datapath. Its master is then a link of the datapath,

@@ -4,7 +4,7 @@
 //
 //	host, err := veths.Open("bridge")
 //	err = host.Ensure(ctx, veths.Port{Network: n, Endpoint: ep, Link: link.Veth{Master: "cnmb0123456789", MTU: 1500}})
-//	drift, err := host.Check(ctx, port)
+//	drift, err := host.Check(ctx, port, listed) // by host.List
 //	err = host.Remove(ctx, n.ID, ep.ID)
 //	err = host.DeleteStrays(ctx, wanted) // links of ours that nobody wants
 //

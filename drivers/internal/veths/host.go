@@ -84,19 +84,24 @@ func (h Host) DeleteStrays(ctx context.Context, wanted map[string]string) error 
 	return h.Delete(ctx, strays(all, wanted))
 }
 
-// CheckStrays names what DeleteStrays would delete.
-func (h Host) CheckStrays(ctx context.Context, wanted map[string]string) ([]drivers.Drift, error) {
-	all, err := h.OwnedSoon(ctx, link.DriverMark(h.driver))
+// List returns the driver's links for a look at all of them, which may lack some where links come and go all the time.
+func (h Host) List(ctx context.Context) ([]link.Link, error) {
+	list, err := h.OwnedSoon(ctx, link.DriverMark(h.driver))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("driver %s: %w", h.driver, err)
 	}
+	return list, nil
+}
+
+// Strays names what DeleteStrays would delete of those listed.
+func (h Host) Strays(listed []link.Link, wanted map[string]string) []drivers.Drift {
 	var drift []drivers.Drift
-	for _, l := range strays(all, wanted) {
+	for _, l := range strays(slices.Clone(listed), wanted) {
 		o, _ := link.ParseOwner(l.Alias) // without an alias the drift is of no network
 		drift = append(drift, drivers.Drift{
 			Driver: h.driver, Network: drivers.NetworkID(o.Network), Endpoint: drivers.EndpointID(o.Endpoint),
 			Object: "link " + l.Name, Have: fmt.Sprintf("%s with alias %q", l.Kind, l.Alias),
 		})
 	}
-	return drift, nil
+	return drift
 }

@@ -77,16 +77,16 @@ func (h Host) Remove(ctx context.Context, n drivers.NetworkID, ep drivers.Endpoi
 	return nil
 }
 
-// Check names every way in which the pair is not as it should be.
-func (h Host) Check(ctx context.Context, p Port) ([]drivers.Drift, error) {
-	found, err := h.check(ctx, p)
+// Check names every way in which the pair is not as it should be. listed is what List has returned just now.
+func (h Host) Check(ctx context.Context, p Port, listed []link.Link) ([]drivers.Drift, error) {
+	found, err := h.check(ctx, p, listed)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", p.Endpoint.ID, err)
 	}
 	return h.Drifts(drivers.Drift{Network: p.Network.ID, Endpoint: p.Endpoint.ID}, found), nil
 }
 
-func (h Host) check(ctx context.Context, p Port) ([]link.Difference, error) {
+func (h Host) check(ctx context.Context, p Port, listed []link.Link) ([]link.Difference, error) {
 	ns, err := link.OpenNS(p.Endpoint.NetNS)
 	if errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrInvalid) {
 		return []link.Difference{{Object: "network namespace " + p.Endpoint.NetNS, Want: "present"}}, nil
@@ -95,7 +95,7 @@ func (h Host) check(ctx context.Context, p Port) ([]link.Difference, error) {
 		return nil, err
 	}
 	defer ns.Close()
-	return h.CheckVeth(ctx, h.veth(p, ns))
+	return h.CheckVethAmong(ctx, h.veth(p, ns), listed)
 }
 
 // parallel bounds the links that are worked on at once. Most of the time of each is spent waiting in the kernel.
