@@ -337,6 +337,34 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// TestRepairBySignsAlone damages sandboxes again and again while nothing but what the kernel tells starts a repair.
+func TestRepairBySignsAlone(t *testing.T) {
+	f := newFixture(t, "node1", libcnm.WithCheckInterval(time.Hour))
+	c := f.open(t)
+	n := bridgeNetwork(t, c, "web")
+	runtimes := testutil.NewNS(t)
+	foreign, err := c.NewSandbox(t.Context(), "foreign", libcnm.WithNetNS(runtimes.Path()))
+	must(t, err)
+	must(t, newEndpoint(t, n, "foreign").Join(t.Context(), foreign))
+	own, _ := joined(t, c, "own", n)
+	for round := range 8 { // a new network makes the controller look at everything, for a second or two
+		for _, sb := range []*libcnm.Sandbox{own, foreign} {
+			output(t, sb, "ip", "route", "delete", "default")
+			testutil.Eventually(t, settle, func() error {
+				if routes := output(t, sb, "ip", "route"); !strings.Contains(routes, "default") {
+					return fmt.Errorf("%s, round %d: routes are\n%s", sb.ContainerID(), round, routes)
+				}
+				return nil
+			})
+			if round == 1 && sb == own {
+				run(t, testutil.HomeNS(t), "umount", sb.Key())
+				must(t, os.Remove(sb.Key()))
+				must(t, c.Reconcile(t.Context()))
+			}
+		}
+	}
+}
+
 // TestRuntimeEndsFirst removes the runtime's namespace under the sandbox: deleting it still works, and so does a restart.
 func TestRuntimeEndsFirst(t *testing.T) {
 	ctx := t.Context()

@@ -27,6 +27,7 @@ type Sandbox struct {
 	mu     sync.Mutex // guards what follows
 	cgroup *os.File   // opened when first needed
 	ns     *link.NS   // of a namespace that is ours, so that it outlives its mount
+	number int        // of ns, see numberOf; 0: not known
 }
 
 // sandbox makes the value for a record. The host's namespace has the path of this process's, which a record cannot keep.

@@ -67,7 +67,7 @@ func (sb *Sandbox) placeNS(ctx context.Context) error {
 	if !sb.rec.Owned {
 		return nil
 	}
-	if err := sb.ensureNS(); err != nil {
+	if err := sb.ensureNS(ctx); err != nil {
 		return err
 	}
 	return sb.setSysctls(ctx)
@@ -109,13 +109,13 @@ func (sb *Sandbox) raiseLoopback() error {
 }
 
 // ensureNS makes the namespace unless it is there, and keeps it open.
-func (sb *Sandbox) ensureNS() error {
-	held, err := sb.holdNS()
+func (sb *Sandbox) ensureNS(ctx context.Context) error {
+	held, err := sb.holdNS(ctx)
 	if err != nil {
 		return err
 	}
 	sb.mu.Lock()
-	held, sb.ns = sb.ns, held
+	held, sb.ns, sb.number = sb.ns, held, 0
 	sb.mu.Unlock()
 	if held == nil {
 		return nil
@@ -125,7 +125,7 @@ func (sb *Sandbox) ensureNS() error {
 
 // holdNS opens the namespace. One that only lost its mount, while the container lives on in it, gets it back. What an unfinished
 // CreateNS left behind is made anew.
-func (sb *Sandbox) holdNS() (*link.NS, error) {
+func (sb *Sandbox) holdNS(ctx context.Context) (*link.NS, error) {
 	path := sb.rec.NetNS
 	ns, err := link.OpenNS(path)
 	if err == nil {
@@ -142,7 +142,7 @@ func (sb *Sandbox) holdNS() (*link.NS, error) {
 	before := sb.ns
 	sb.mu.Unlock()
 	if before == nil {
-		return link.CreateHeldNS(path)
+		return sb.c.links.CreateHeldNS(ctx, path)
 	}
 	if err := before.Remount(path); err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (sb *Sandbox) holdNS() (*link.NS, error) {
 func (sb *Sandbox) releaseNS() error {
 	sb.mu.Lock()
 	ns := sb.ns
-	sb.ns = nil
+	sb.ns, sb.number = nil, 0
 	sb.mu.Unlock()
 	if ns == nil {
 		return nil

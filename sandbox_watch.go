@@ -102,13 +102,27 @@ func (c *NetworkController) lookAround(ctx context.Context, numbers map[int]bool
 	}
 }
 
-// numberOf is the number by which the host's namespace knows the sandbox's.
+// numberOf is the number by which the host's namespace knows the sandbox's. The kernel looks through those of all sandboxes for
+// it, so that of a namespace that is kept open, and so remains the same, is asked for once.
 func (c *NetworkController) numberOf(ctx context.Context, sb *Sandbox) (int, error) {
+	sb.mu.Lock()
+	number := sb.number
+	sb.mu.Unlock()
+	if number != 0 {
+		return number, nil
+	}
 	ns, err := link.OpenNS(sb.rec.NetNS)
 	if err != nil {
 		return 0, err
 	}
-	number, err := c.links.NumberOf(ctx, ns)
+	number, err = c.links.NumberOf(ctx, ns)
+	if err == nil {
+		sb.mu.Lock()
+		if sb.ns != nil && sb.ns.Identity() == ns.Identity() {
+			sb.number = number
+		}
+		sb.mu.Unlock()
+	}
 	return number, errors.Join(err, ns.Close())
 }
 

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,25 +17,36 @@ import (
 // path. Missing directories are made for root only. If anything is at path already, a leftover of a crash too,
 // that is ErrExists and nothing changes.
 func CreateNS(path string) error {
-	held, err := CreateHeldNS(path)
+	held, err := createNS(path, func(*NS) error { return nil })
 	if err != nil {
 		return err
 	}
 	return held.Close()
 }
 
-// CreateHeldNS is CreateNS and Hold in one.
-func CreateHeldNS(path string) (held *NS, err error) {
+// CreateHeldNS is CreateNS and Hold in one. The new namespace is known to the Handle's by a number before anything happens in it
+// that somebody could listen to.
+func (h *Handle) CreateHeldNS(ctx context.Context, path string) (*NS, error) {
+	return createNS(path, func(ns *NS) error {
+		return h.use(ctx, func(c *conn) error { return c.changes.apply(numberNS(ns)) })
+	})
+}
+
+// createNS calls introduce before it goes on with the new namespace.
+func createNS(path string, introduce func(*NS) error) (held *NS, err error) {
 	const own = "/proc/thread-self/ns/net"
 	enter := func() error {
 		return step.Do("create namespace", func() error { return unix.Unshare(unix.CLONE_NEWNET) })
 	}
 	err = placeNS("create network namespace", path, func() error {
 		return inNS(enter, func() (err error) {
-			if err := loopbackUp(); err != nil {
+			if held, err = OpenNS(own); err != nil {
 				return err
 			}
-			if held, err = OpenNS(own); err != nil {
+			if err := introduce(held); err != nil {
+				return err
+			}
+			if err := loopbackUp(); err != nil {
 				return err
 			}
 			return mountNS(own, path)

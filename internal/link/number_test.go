@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/libcnm/libcnm/internal/testutil"
@@ -35,7 +36,14 @@ func TestNewestNamespaceIsFoundFirst(t *testing.T) {
 	if again := add("more", sandboxes[0]); again != numbers[0] {
 		t.Errorf("with a second pair the number is %d, was %d", again, numbers[0])
 	}
-	for _, there := range sandboxes {
+	path := filepath.Join(t.TempDir(), "ns")
+	held, err := h.CreateHeldNS(t.Context(), path)
+	must(t, err)
+	if number, err := h.NumberOf(t.Context(), held); err != nil || number >= numbers[2] {
+		t.Errorf("a new namespace has number %d, %v; want one below %d before a link leads there", number, err, numbers[2])
+	}
+	must(t, DeleteNS(path))
+	for _, there := range append(sandboxes, held) {
 		must(t, there.Close())
 	}
 	must(t, h.Close())
