@@ -91,6 +91,20 @@ func (ns *NS) waitSolicited(t TB, link string, addr netip.Addr) {
 	})
 }
 
+// WaitAddresses returns when the kernel has looked for duplicates of all addresses, those too that it gives links by itself.
+func (ns *NS) WaitAddresses(t TB) {
+	t.Helper()
+	Eventually(t, linkTimeout, func() error {
+		addrs, err := ns.handle.AddrList(nil, netlink.FAMILY_ALL)
+		for _, a := range addrs {
+			if err == nil && a.Flags&unix.IFA_F_TENTATIVE != 0 {
+				err = fmt.Errorf("%s in %s is tentative", a.IPNet, ns.Name)
+			}
+		}
+		return err
+	})
+}
+
 // AddRoute sends dst, or everything of via's family when dst is the zero Prefix, by way of via.
 func (ns *NS) AddRoute(t TB, dst netip.Prefix, via netip.Addr) {
 	t.Helper()
