@@ -337,7 +337,8 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// TestRepairBySignsAlone damages sandboxes again and again while nothing but what the kernel tells starts a repair.
+// TestRepairBySignsAlone damages sandboxes again and again, and nobody but the kernel tells the controller. It is asked for a
+// repair only when the namespace has lost its place, or has another in its place.
 func TestRepairBySignsAlone(t *testing.T) {
 	f := newFixture(t, "node1", libcnm.WithCheckInterval(time.Hour))
 	c := f.open(t)
@@ -347,7 +348,7 @@ func TestRepairBySignsAlone(t *testing.T) {
 	must(t, err)
 	must(t, newEndpoint(t, n, "foreign").Join(t.Context(), foreign))
 	own, _ := joined(t, c, "own", n)
-	for round := range 8 { // a new network makes the controller look at everything, for a second or two
+	for round := range 10 { // a new network makes the controller look at everything, for a second or two
 		for _, sb := range []*libcnm.Sandbox{own, foreign} {
 			output(t, sb, "ip", "route", "delete", "default")
 			testutil.Eventually(t, settle, func() error {
@@ -356,11 +357,16 @@ func TestRepairBySignsAlone(t *testing.T) {
 				}
 				return nil
 			})
-			if round == 1 && sb == own {
-				run(t, testutil.HomeNS(t), "umount", sb.Key())
-				must(t, os.Remove(sb.Key()))
-				must(t, c.Reconcile(t.Context()))
+			if sb != own || round%3 != 1 {
+				continue
 			}
+			run(t, testutil.HomeNS(t), "umount", sb.Key())
+			if round == 1 {
+				must(t, os.Remove(sb.Key()))
+			} else {
+				run(t, testutil.HomeNS(t), "mount", "--bind", testutil.NewNS(t).Path(), sb.Key())
+			}
+			must(t, c.Reconcile(t.Context()))
 		}
 	}
 }

@@ -115,7 +115,10 @@ func (sb *Sandbox) ensureNS(ctx context.Context) error {
 		return err
 	}
 	sb.mu.Lock()
-	held, sb.ns, sb.number = sb.ns, held, 0
+	if sb.ns == nil || sb.ns.Identity() != held.Identity() {
+		sb.number = 0
+	}
+	held, sb.ns = sb.ns, held
 	sb.mu.Unlock()
 	if held == nil {
 		return nil

@@ -103,7 +103,7 @@ func (c *NetworkController) lookAround(ctx context.Context, numbers map[int]bool
 }
 
 // numberOf is the number by which the host's namespace knows the sandbox's. The kernel looks through those of all sandboxes for
-// it, so that of a namespace that is kept open, and so remains the same, is asked for once.
+// it, so that of a namespace of ours, which is kept open and so remains the same, is asked for once.
 func (c *NetworkController) numberOf(ctx context.Context, sb *Sandbox) (int, error) {
 	sb.mu.Lock()
 	number := sb.number

@@ -78,7 +78,8 @@ func (h *Handle) Close() error {
 // runtime keeps for ever; most wait for the kernel's one rtnl lock, so more would gain nothing.
 var slots = make(chan struct{}, 16)
 
-// use runs fn with a connection that is fn's alone. fn must not call use: that could wait for a slot that never comes.
+// use runs fn with a connection that is fn's alone. fn must not call use: that could wait for a slot that never comes. Nor may
+// who is inside another namespace: a new connection could be one of that.
 func (h *Handle) use(ctx context.Context, fn func(*conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("network namespace %s: %w", h.where(), err)

@@ -26,10 +26,13 @@ func CreateNS(path string) error {
 
 // CreateHeldNS is CreateNS and Hold in one. The new namespace is known to the Handle's by a number before anything happens in it
 // that somebody could listen to.
-func (h *Handle) CreateHeldNS(ctx context.Context, path string) (*NS, error) {
-	return createNS(path, func(ns *NS) error {
-		return h.use(ctx, func(c *conn) error { return c.changes.apply(numberNS(ns)) })
+func (h *Handle) CreateHeldNS(ctx context.Context, path string) (held *NS, err error) {
+	// The connection comes first: one that is made on a thread in the new namespace is that one's.
+	err = h.use(ctx, func(c *conn) (err error) {
+		held, err = createNS(path, func(ns *NS) error { return c.changes.apply(numberNS(ns)) })
+		return err
 	})
+	return held, err
 }
 
 // createNS calls introduce before it goes on with the new namespace.

@@ -5,8 +5,53 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/libcnm/libcnm/internal/testutil"
 )
+
+// A namespace that is made with a new connection has its number in the Handle's namespace, of which the connection is.
+func TestNewNamespaceTakesNoConnectionAlong(t *testing.T) {
+	h, err := Open(nil)
+	must(t, err)
+	other, err := Open(nil)
+	must(t, err)
+	must(t, other.EnsureBridge(t.Context(), Bridge{Name: "onlyhere", Alias: owner.String(), MAC: mac(1), Down: true}))
+	var paths []string
+	var making errgroup.Group
+	held := make([]*NS, 2*maxIdle)
+	for i := range held {
+		path := filepath.Join(t.TempDir(), "ns")
+		paths = append(paths, path)
+		making.Go(func() (err error) {
+			held[i], err = h.CreateHeldNS(t.Context(), path)
+			return err
+		})
+	}
+	must(t, making.Wait())
+	for i, ns := range held {
+		_, err := h.NumberOf(t.Context(), ns)
+		must(t, err)
+		must(t, ns.Close())
+		must(t, DeleteNS(paths[i]))
+	}
+	for {
+		h.mu.Lock()
+		idle := len(h.idle)
+		h.mu.Unlock()
+		if idle == 0 {
+			break
+		}
+		must(t, h.use(t.Context(), func(c *conn) error {
+			_, err := c.link("onlyhere")
+			c.changes.broken = true // so that it is another's turn
+			return err
+		}))
+	}
+	must(t, other.DeleteLink(t.Context(), "onlyhere", owner.String()))
+	must(t, other.Close())
+	must(t, h.Close())
+}
 
 // The newest sandbox has the lowest number; one that has a number keeps it.
 func TestNewestNamespaceIsFoundFirst(t *testing.T) {

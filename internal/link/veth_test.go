@@ -45,6 +45,12 @@ func TestEnsureVethMakesBothEnds(t *testing.T) {
 	if again := mustLink(t, host, v.Name); again.Index != here.Index {
 		t.Error("a right pair was replaced")
 	}
+	listed, err := host.OwnedSoon(t.Context(), DriverMark("test"))
+	must(t, err)
+	rename(t, host, v.Name, "other0")
+	if diffs, err := host.CheckVethAmong(t.Context(), v, listed); err != nil || len(diffs) != 0 {
+		t.Errorf("what a list shows to be right was asked for again: %v\n%s", err, lines(diffs))
+	}
 }
 
 // checked is what CheckVeth says, and CheckVethAmong by a list of now, and by one that lacks the pair and its bridge.
