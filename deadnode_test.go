@@ -22,7 +22,7 @@ const shortTTL = time.Second
 type leases struct {
 	*faulty
 	away  atomic.Bool  // records of nodes cannot be looked up
-	looks atomic.Int32 // at records of nodes, since away was set
+	looks atomic.Int32 // of node1 at records of others, since away was set
 	cut   sync.Map     // keys of nodes that cannot register
 
 	leasing sync.Mutex // guards granted
@@ -55,10 +55,22 @@ func (l *leases) living() (n int) {
 
 func (l *leases) Get(ctx context.Context, key string) (store.Record, error) {
 	if strings.HasPrefix(key, "nodes/") && l.away.Load() {
-		l.looks.Add(1)
 		return store.Record{}, fmt.Errorf("away on purpose: %w", store.ErrUnavailable)
 	}
 	return l.faulty.Get(ctx, key)
+}
+
+// leasesOf is what a node has of them.
+type leasesOf struct {
+	*leases
+	node string
+}
+
+func (l leasesOf) Get(ctx context.Context, key string) (store.Record, error) {
+	if l.node == "node1" && key != "nodes/node1" && strings.HasPrefix(key, "nodes/") && l.away.Load() {
+		l.looks.Add(1)
+	}
+	return l.leases.Get(ctx, key)
 }
 
 func (l *leases) Commit(ctx context.Context, guards []store.Guard, ops ...store.Op) (store.Rev, error) {
@@ -99,7 +111,8 @@ func newLeasedNodes(t *testing.T, n int) ([]*libcnm.NetworkController, []*fixtur
 	var fs []*fixture
 	var eps []*libcnm.Endpoint
 	for i := range n {
-		f := newFixture(t, fmt.Sprint("node", i+1), libcnm.WithStore(shared), libcnm.WithNodeTTL(shortTTL))
+		node := fmt.Sprint("node", i+1)
+		f := newFixture(t, node, libcnm.WithStore(leasesOf{shared, node}), libcnm.WithNodeTTL(shortTTL))
 		c := f.open(t)
 		if i == 0 {
 			clusterNetwork(t, c, "blue", libcnm.WithSubnet(prefix("10.1.0.0/24")), libcnm.WithSubnet(prefix("fd01::/64")))
@@ -175,7 +188,7 @@ func TestNodeDiesAndReturns(t *testing.T) {
 }
 
 // TestNodeRegistersAgain: a node whose record is deleted while its lease lives writes it again, under another lease. So it does
-// when it missed the deletion, and when it cannot at first.
+// when it missed the deletion, when it cannot at first, and when somebody put the record there without a lease.
 func TestNodeRegistersAgain(t *testing.T) {
 	cs, fs, shared, eps := newLeasedNodes(t, 2)
 	registered := func() {
@@ -199,6 +212,19 @@ func TestNodeRegistersAgain(t *testing.T) {
 	shared.fail(lost, "nodes/node2", 1)
 	shared.remove(t, "node2")
 	registered()
+	shared.away.Store(true)
+	raw := shared.remove(t, "node2")
+	rev, err := shared.Store.Commit(t.Context(), nil, store.Put(raw.Key, raw.Value))
+	must(t, err)
+	shared.away.Store(false)
+	testutil.Eventually(t, settle, func() error {
+		now, err := shared.Get(t.Context(), raw.Key)
+		if err == nil && now.Rev == rev {
+			err = errors.New("the record is that which has no lease")
+		}
+		return err
+	})
+	registered()
 }
 
 // TestNodeIsGivenTime: a node that is back within the grace loses nothing, and while the store is away nobody can be back.
@@ -206,8 +232,8 @@ func TestNodeIsGivenTime(t *testing.T) {
 	cs, fs, shared, eps := newLeasedNodes(t, 2)
 	shared.away.Store(true)
 	comeBack := shared.end(t, "node2")
-	testutil.Eventually(t, settle, func() error { // far more often than it would take
-		if n := shared.looks.Load(); n < 6 {
+	testutil.Eventually(t, settle, func() error { // far more often than the three that it would take
+		if n := shared.looks.Load(); n < 9 {
 			return fmt.Errorf("only %d looks", n)
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,8 +21,11 @@ const (
 	// defaultNodeTTL is long enough for an election of etcd and a short partition, and short enough that a dead node's
 	// traffic is not sent nowhere for long.
 	defaultNodeTTL = 30 * time.Second
-	// registerRetry is the pause between attempts to take the node's name again after the lease was lost.
+	// registerRetry is about the pause between attempts to take the node's name again after the lease or the record was lost.
 	registerRetry = time.Second
+	// registerSpread is the share of the lease's time over which nodes take their names again that lost them at the same moment:
+	// a tenth of the grace that peers give, one second of the default.
+	registerSpread = 10 * graceShare
 	// lockWait is for a lock whose owner was killed: a program that it was about to start has the lock until it runs, which
 	// on a busy machine takes a while.
 	lockWait  = 2 * time.Second
@@ -151,101 +155,112 @@ func (c *NetworkController) register(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("cluster store %T has no leases: %w", c.cluster, ErrUnsupported)
 	}
-	lease, err := c.claimNode(ctx, leaser)
+	r, err := c.claimNode(ctx, leaser)
 	if err != nil {
 		return err
 	}
-	c.tasks.Go(func() { c.stayRegistered(leaser, lease) })
+	c.tasks.Go(func() { c.stayRegistered(leaser, r) })
 	return nil
 }
 
+// registration is the node's record as it was written, and the lease that keeps it.
+type registration struct {
+	lease store.Lease
+	rev   store.Rev
+}
+
 // claimNode writes the node's record, over an earlier one of the same data directory only.
-func (c *NetworkController) claimNode(ctx context.Context, leaser store.Leaser) (store.Lease, error) {
+func (c *NetworkController) claimNode(ctx context.Context, leaser store.Leaser) (registration, error) {
 	key := keyNodeRecord(c.node.Name)
 	value, err := encode(key, c.node)
 	if err != nil {
-		return nil, err
+		return registration{}, err
 	}
 	guard := store.Absent(key)
 	raw, err := c.cluster.Get(ctx, key)
 	if err == nil {
 		other, err := decode[nodeRecord](raw)
 		if err != nil {
-			return nil, err
+			return registration{}, err
 		}
 		if other.value.Instance != c.node.Instance && c.isLost(&other.value) {
 			if err := c.takeBack(ctx, &other.value); err != nil {
-				return nil, err
+				return registration{}, err
 			}
 		}
 		if other.value.Instance != c.node.Instance {
-			return nil, fmt.Errorf("node name %s belongs to a controller with another data directory, at %s: %w",
+			return registration{}, fmt.Errorf("node name %s belongs to a controller with another data directory, at %s: %w",
 				c.node.Name, other.value.VTEP, ErrInUse)
 		}
 		guard = store.Unchanged(raw)
 	} else if !errors.Is(err, ErrNotFound) {
-		return nil, err
+		return registration{}, err
 	}
 	lease, err := leaser.Grant(ctx, c.nodeTTL)
 	if err != nil {
-		return nil, err
+		return registration{}, err
 	}
-	_, err = c.cluster.Commit(ctx, []store.Guard{guard}, store.PutLeased(key, value, lease))
+	rev, err := c.cluster.Commit(ctx, []store.Guard{guard}, store.PutLeased(key, value, lease))
 	if err == nil {
-		return lease, nil
+		return registration{lease, rev}, nil
 	}
 	if errors.Is(err, ErrConflict) {
 		err = fmt.Errorf("node name %s was taken by another controller at this moment: %w", c.node.Name, ErrInUse)
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	return nil, errors.Join(err, lease.Revoke(undo))
+	return registration{}, errors.Join(err, lease.Revoke(undo))
 }
 
 // stayRegistered takes the name again whenever the lease or the record is lost, until the controller closes.
 //
 // That a lease has ended is learned when it is next kept alive, a third of its time later, when peers are about to give the
 // node up. That its record is gone is learned at once.
-func (c *NetworkController) stayRegistered(leaser store.Leaser, lease store.Lease) {
+func (c *NetworkController) stayRegistered(leaser store.Leaser, r registration) {
 	for {
 		select {
 		case <-c.background.Done():
 			// Not revoked: peers would take out the flows to endpoints that live on while this program restarts.
 			return
-		case <-lease.Done():
+		case <-r.lease.Done():
 			c.log.Warn("lease of the node record was lost", "node", c.node.Name)
 		case <-c.peers.self:
-			if c.isRegistered() {
-				continue // an earlier loss, which has been made good
+			lost, err := c.recordLost(r)
+			if err != nil {
+				pause(c.background, registerRetry)
+				signal(c.peers.self) // look again
+			}
+			if !lost {
+				continue // yet, or it was an earlier one, which has been made good
 			}
 			c.log.Warn("node record was lost", "node", c.node.Name)
 		}
+		pause(c.background, rand.N(c.nodeTTL/registerSpread))
 		next, err := c.claimNode(c.background, leaser)
-		for err != nil {
+		for ; err != nil && c.background.Err() == nil; next, err = c.claimNode(c.background, leaser) {
 			c.log.Warn("node record could not be written again", "node", c.node.Name, "error", err)
-			pause(c.background, registerRetry)
-			if c.background.Err() != nil {
-				return
-			}
-			next, err = c.claimNode(c.background, leaser)
+			pause(c.background, registerRetry/2+rand.N(registerRetry))
+		}
+		if err != nil {
+			return
 		}
 		c.log.Info("node record is written again", "node", c.node.Name)
-		c.endLease(lease)
-		lease = next
+		before := r.lease
+		c.tasks.Go(func() { c.endLease(before) })
+		r = next
 	}
 }
 
-// isRegistered reports whether the store says that it has this node's record.
-func (c *NetworkController) isRegistered() bool {
+// recordLost reports whether the store has another record of this node than the one that was written, or none.
+func (c *NetworkController) recordLost(r registration) (bool, error) {
 	raw, err := c.cluster.Get(c.background, keyNodeRecord(c.node.Name))
-	if err != nil {
-		return false
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
 	}
-	known, err := decode[nodeRecord](raw)
-	return err == nil && known.value.Instance == c.node.Instance
+	return err == nil && raw.Rev != r.rev, err
 }
 
-// endLease ends a lease that has no records any more and is perhaps kept alive still, when only the record was deleted.
+// endLease ends a lease that has no records any more, but is kept alive still when only the record was deleted.
 func (c *NetworkController) endLease(lease store.Lease) {
 	ctx, cancel := context.WithTimeout(c.background, undoTimeout)
 	defer cancel()

@@ -1,6 +1,7 @@
 package storefault
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -52,12 +53,33 @@ func (w *world) traffic(t *testing.T, across bool) *traffic {
 // make or remove a link.
 func (w *world) calm(t *testing.T) (end func()) {
 	t.Helper()
-	wait(t, hold) // ovs-vswitchd looks at what changed last when it gets round to it
+	// ovs-vswitchd looks at what changed last when it gets round to it, which on a busy machine is late.
+	testutil.Eventually(t, settle, func() error { return w.lull(t) })
+	tr := w.across(t)
+	return func() { tr.stop(t) }
+}
+
+func (w *world) across(t *testing.T) *traffic {
+	t.Helper()
 	tr := &traffic{w: w}
 	for i, h := range w.Hosts {
 		tr.ping(t, w.on(h, "a"), w.next(i, "b"))
 	}
-	return func() { tr.stop(t) }
+	return tr
+}
+
+// lull reports packets across hosts that are lost within a while.
+func (w *world) lull(t *testing.T) error {
+	t.Helper()
+	tr := w.across(t)
+	wait(t, 2*hold)
+	var errs []error
+	for i, p := range tr.pingers {
+		if s, err := p.Stop(); err != nil || s.Received < s.Sent {
+			errs = append(errs, fmt.Errorf("%s: %v", tr.pings[i], s), err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (tr *traffic) ping(t *testing.T, from, to *box) {
