@@ -14,10 +14,6 @@ func (c *NetworkController) doubt(e *Endpoint) {
 	c.state.mu.Lock()
 	c.state.doubts[e.id] = e
 	c.state.mu.Unlock()
-	c.wakeSettler()
-}
-
-func (c *NetworkController) wakeSettler() {
 	signal(c.doubted)
 }
 
@@ -108,7 +104,7 @@ func (c *NetworkController) settleDoubts() {
 			if err := c.settleInTurn(ctx, e); err != nil && ctx.Err() == nil {
 				c.log.Warn("outcome of a commit is still unknown, will be tried again", "network", e.network.rec.Name, "endpoint", e.name, "error", err)
 				pause(ctx, followRetry)
-				c.wakeSettler()
+				signal(c.doubted)
 				break // the store is away: it would be for the others too
 			}
 		}

@@ -328,16 +328,13 @@ func TestFirewallSetsByDelta(t *testing.T) {
 				continue
 			}
 			fw.tools[i].run = func(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
-				if stdin == nil { // a reading, which costs nothing less
-					texts = append(texts, "")
-					return h.output(ctx, nil, name, args...)
+				var text bytes.Buffer
+				if stdin != nil { // nil: a reading
+					stdin = io.TeeReader(stdin, &text)
 				}
-				text, err := io.ReadAll(stdin)
-				if err != nil {
-					return nil, err
-				}
-				texts = append(texts, string(text))
-				return h.output(ctx, bytes.NewReader(text), name, args...)
+				out, err := h.output(ctx, stdin, name, args...)
+				texts = append(texts, text.String())
+				return out, err
 			}
 		}
 		n := Network{ID: "0a", Interface: "cnmb0a", Subnets: []netip.Prefix{pfx("10.200.0.0/24")}, Masquerade: true}
