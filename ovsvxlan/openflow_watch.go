@@ -46,6 +46,7 @@ type ofWatch struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex // guards the following
+	conn    net.Conn   // nil: none
 	epoch   uint64     // number of the connection; 0: none
 	last    uint64
 	changed chan struct{} // closed and replaced when epoch changes
@@ -96,12 +97,12 @@ func (w *ofWatch) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		conn, err := w.dial(ctx)
 		if err == nil {
-			w.set(true)
+			w.set(conn)
 		}
 		tried()
 		if err == nil {
 			err := w.serve(ctx, conn)
-			w.set(false)
+			w.set(nil)
 			w.log.Debug("openflow connection ended", "socket", w.socket, "err", err)
 			lost = time.Now()
 		}
@@ -117,11 +118,11 @@ func (w *ofWatch) loop(ctx context.Context) {
 	}
 }
 
-func (w *ofWatch) set(up bool) {
+func (w *ofWatch) set(conn net.Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.epoch = 0
-	if up {
+	w.conn, w.epoch = conn, 0
+	if conn != nil {
 		w.last++
 		w.epoch = w.last
 	}

@@ -26,6 +26,7 @@ type Switch struct {
 	held  *holder
 	flows *flows
 	probe *prober
+	calm  *runner[struct{}] // see Settle
 
 	mu       sync.Mutex // guards the following
 	want     *desired
@@ -68,6 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Switch, error) {
 	}
 	s.probe = newProber(cfg.Logger, s.resolve)
 	s.ports = newRunner(s.rows.pass)
+	s.calm = newRunner(s.settlePass)
 	s.watch.start()
 	s.flows = newFlows(socket, s.watch, cfg.Logger)
 	var background context.Context
@@ -132,6 +134,7 @@ func (s *Switch) Close() {
 		s.ports.close()
 		s.flows.runner.close()
 		s.watch.close()
+		s.calm.close() // after the connection, which it may be writing to
 		s.db.close()
 		s.done.Wait()
 		s.probe.close()

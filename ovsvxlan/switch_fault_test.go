@@ -20,6 +20,9 @@ func pair(t *testing.T) (*host, *ovsvxlan.Switch, *testutil.NS) {
 	a := r.device(t, attached(1, 2))
 	r.device(t, attached(1, 3))
 	apply(t, s, state(1, 2, 3))
+	if err := s.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	reach(t, a, addr4(3), addr6(3))
 	return r, s, a
 }
