@@ -36,8 +36,10 @@ test-race: deps ## hunt races: every test three times, shuffled
 
 test-crash: deps ## every crash point, walk and fault instead of a sample, and a report of what was found
 	@mkdir -p build && rm -f $(CURDIR)/build/reliability.jsonl
-	LIBCNM_FULL=1 LIBCNM_REPORT=$(CURDIR)/build/reliability.jsonl go test -count=1 -timeout 2h ./internal/reliability/... ./store/local
-	@go run ./internal/reliability/report/print build/reliability.jsonl
+	@rc=0; set -x; \
+	LIBCNM_FULL=1 LIBCNM_REPORT=$(CURDIR)/build/reliability.jsonl go test -count=1 -timeout 2h ./internal/reliability/... ./store/local || rc=$$?; \
+	go run ./internal/reliability/report/print build/reliability.jsonl || rc=$$?; \
+	exit $$rc
 
 # What depends on the datapath: frames through the pipeline, the driver's laws, the overlay's tests. A test's time is that of the virtual
 # machine, which may be ten times this one's.

@@ -159,6 +159,7 @@ func checksum(b []byte) uint16 {
 // PingStats is what a Pinger has seen.
 type PingStats struct {
 	Sent, Received int
+	Unsent         int           // of Sent: the namespace refused to send them
 	Longest        time.Duration // between two answers, or between one and the end
 }
 
@@ -232,8 +233,9 @@ func (p *Pinger) send(ctx context.Context, interval time.Duration) {
 		err := p.ping.send(seq)
 		p.mu.Lock()
 		p.stats.Sent++
-		if p.err == nil {
-			p.err = err
+		if err != nil {
+			p.stats.Unsent++
+			p.lockedFail(err)
 		}
 		p.mu.Unlock()
 		select {

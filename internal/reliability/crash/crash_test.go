@@ -28,6 +28,7 @@ func TestCrash(t *testing.T) {
 		*seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("-seed %d", *seed)
+	all := newDeaths(t)
 	for i, kind := range []string{storeLocal, storeEtcd} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -51,6 +52,7 @@ func TestCrash(t *testing.T) {
 				}
 			}
 			l.finish(t, start)
+			all.add(l.hits)
 		})
 	}
 }

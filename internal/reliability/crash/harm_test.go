@@ -25,6 +25,31 @@ func loseInterface(container string) action {
 	}
 }
 
+// changeInterface changes both ends of a sandbox's interface.
+func changeInterface(container string) action {
+	return func(ctx context.Context, w *world) error {
+		sb, err := w.ctrl.SandboxByContainer(container)
+		if err != nil {
+			return err
+		}
+		const script = "ip link set eth0 mtu 1300 && ip addr add 192.0.2.1/32 dev eth0 && ip link set eth0 down"
+		if err := sb.Command(ctx, "sh", "-c", script).Run(); err != nil {
+			return err
+		}
+		links, err := link.Complete(netlink.LinkList)
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			owner, ours := link.ParseOwner(l.Attrs().Alias)
+			if ours && owner.Endpoint != "" && owner.Endpoint == sb.Endpoints()[0].ID() {
+				return netlink.LinkSetMTU(l, 1300)
+			}
+		}
+		return fmt.Errorf("no interface of %s among %d links", container, len(links))
+	}
+}
+
 // loseNamespace removes a sandbox's namespace.
 func loseNamespace(container string) action {
 	return func(_ context.Context, w *world) error {

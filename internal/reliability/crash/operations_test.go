@@ -107,6 +107,8 @@ var operations = []operation{
 	{name: "new controller, after a reboot", spare: true, prepare: joinedNet, closed: true, reboot: true, run: open, holds: isRebooted(net, ep)},
 
 	{name: "reconcile, interface gone", prepare: joinedBusy, harm: loseInterface(box), run: reconcile, holds: isJoined(busy, ep, box)},
+	{name: "reconcile, interface changed", prepare: all(inUsed, join(net, ep, box)), harm: changeInterface(box), run: reconcile,
+		holds: isJoined(net, ep, box)},
 	{name: "reconcile, namespace gone", prepare: joinedBusy, harm: loseNamespace(box), run: reconcile, holds: isJoined(busy, ep, box)},
 	{name: "reconcile, rules gone", spare: true, prepare: joinedNet, harm: loseRules, run: reconcile, holds: isJoined(net, ep, box)},
 	{name: "reconcile, bridge gone", spare: true, prepare: joinedNet, harm: loseBridge, run: reconcile, holds: isJoined(net, ep, box)},

@@ -153,11 +153,22 @@ func (w *world) unbroken(t *testing.T, most time.Duration) (worst time.Duration)
 	return worst
 }
 
+// leastProbes is how often each guard must have tried, and probeWait how long that may take: they make some 200 a second.
+var leastProbes = report.Pick(500, 10_000)
+
+const probeWait = 2 * time.Minute
+
 // sealed demands that no packet ever came from one network into another, and adds up how often it was tried.
 func (w *world) sealed(t *testing.T) {
 	t.Helper()
 	var sum report.Figures
 	for _, g := range w.guards {
+		testutil.Eventually(t, probeWait, func() error {
+			if tried, _ := g.crossed(); tried < leastProbes {
+				return fmt.Errorf("%s: only %d probes", g.name, tried)
+			}
+			return nil
+		})
 		tried, through := g.crossed()
 		sum.Probes, sum.Crossed = sum.Probes+tried, sum.Crossed+through
 		if through > 0 {

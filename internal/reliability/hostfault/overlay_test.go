@@ -39,10 +39,15 @@ func newOverlayWorld(t *testing.T) *overlayWorld {
 	works(t, w.overlay()...)
 	works(t, w.den(), w.out(w.red1))
 	w.stream(t, w.blue1, w.blue2)
+	w.guard(t)
+	return w
+}
+
+func (w *overlayWorld) guard(t *testing.T) {
+	t.Helper()
 	w.forbid(t, w.red2, w.blue1)
 	w.forbid(t, w.blue2, w.red2)
 	w.forbid(t, w.red2, w.den1)
-	return w
 }
 
 // overlay is traffic through the switch of the first host, to and from all kinds of ports.

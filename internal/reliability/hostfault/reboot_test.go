@@ -26,12 +26,17 @@ func TestReboot(t *testing.T) {
 	for _, b := range here {
 		addrs[b] = joinAddrs(b)
 	}
+	w.sealed(t)
 	w.reboot(t, w.host)
-	begin := time.Now()
+	w.guards = nil // of containers that are gone
+	begin, pace := time.Now(), startPace(t)
 	w.host.Start(t)
 	w.open(t, w.host)
-	figures := report.Figures{Faults: 1, WorstRepair: time.Since(begin)}
 	must(t, w.drift(t))
+	figures := report.Figures{Faults: 1, WorstRepair: time.Since(begin)}
+	if figures.WorstRepair > pace.allowed(t, promised) {
+		t.Errorf("in order after %v, promised are %v", figures.WorstRepair, promised)
+	}
 	w.audit(t, &figures)
 	var left []nodeagent.Sandbox
 	must(t, w.host.Call(t.Context(), "sandbox.list", nil, &left))
@@ -46,6 +51,8 @@ func TestReboot(t *testing.T) {
 	}
 	works(t, w.overlay()...)
 	works(t, w.den(), between(w.red3, w.red1), w.out(w.red1))
+	w.guard(t)
+	w.sealed(t)
 	must(t, w.drift(t))
 	w.audit(t, &figures)
 	t.Logf("MEASURED reboot: controller in order after %v", figures.WorstRepair)

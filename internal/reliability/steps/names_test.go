@@ -1,15 +1,7 @@
 package steps
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"maps"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -27,7 +19,10 @@ var elsewhere = map[string]string{
 // missing names the steps of the library's source that are not among the seen.
 func missing(t *testing.T, seen map[string]bool) []string {
 	t.Helper()
-	names := namesInSource(t)
+	names, err := InSource("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(names) < 40 {
 		t.Errorf("only %d names of steps in the source", len(names))
 	}
@@ -37,70 +32,4 @@ func missing(t *testing.T, seen map[string]bool) []string {
 		}
 	}
 	return slices.DeleteFunc(names, func(name string) bool { return seen[name] || elsewhere[name] != "" })
-}
-
-// namers are the functions whose first argument names a step.
-var namers = map[string]bool{"Do": true, "newChange": true, "addressChange": true, "change": true}
-
-func namesInSource(t *testing.T) []string {
-	t.Helper()
-	const root = "../../.."
-	names := map[string]bool{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			switch d.Name() {
-			case ".git", "build", "bench", "examples", "testdata", "testutil", "reliability", "step", "cmd":
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			if name := stepNamed(n); name != "" {
-				names[name] = true
-			}
-			return true
-		})
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// stepNamed returns the step that a call names.
-func stepNamed(n ast.Node) string {
-	call, ok := n.(*ast.CallExpr)
-	if !ok || len(call.Args) == 0 {
-		return ""
-	}
-	name := ""
-	switch f := call.Fun.(type) {
-	case *ast.Ident:
-		name = f.Name
-	case *ast.SelectorExpr:
-		name = f.Sel.Name
-	}
-	text, ok := call.Args[0].(*ast.BasicLit)
-	if !ok || !namers[name] || text.Kind != token.STRING {
-		return ""
-	}
-	value, err := strconv.Unquote(text.Value)
-	if err != nil {
-		return ""
-	}
-	for _, preposition := range []string{" of", " on", " by"} { // as internal/link does
-		value = strings.TrimSuffix(value, preposition)
-	}
-	return value
 }

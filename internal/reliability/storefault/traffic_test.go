@@ -114,8 +114,7 @@ func (tr *traffic) stop(t *testing.T) {
 	stopping.Wait()
 	for i, s := range stats {
 		err := errs[i]
-		// The last one may be on its way still.
-		lost := max(0, s.Sent-s.Received-1)
+		lost := s.Sent - s.Received
 		if err != nil || s.Longest > stall || lost > 0 {
 			t.Errorf("%s: %v, %v", tr.pings[i], s, err)
 		}

@@ -59,6 +59,9 @@ func TestRandomWalks(t *testing.T) {
 		}
 	}
 	w.stopBystanders()
+	if w.figures.Kills == 0 {
+		t.Error("nobody was killed")
+	}
 	t.Logf("seed %d: %+v", seed, w.figures)
 	report.Add(t, w.figures)
 }

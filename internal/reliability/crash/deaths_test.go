@@ -1,0 +1,97 @@
+package crash
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/libcnm/libcnm/internal/reliability/report"
+	"github.com/libcnm/libcnm/internal/reliability/steps"
+	"github.com/libcnm/libcnm/internal/step"
+)
+
+// survived are steps that nobody dies at here, with who does instead, or why nobody can.
+var survived = map[string]string{
+	"cut journal":              "store/local: TestDeathAtEveryStep",
+	"remove temporary journal": "store/local: TestDeathAtEveryStep",
+	"set damaged store aside":  "store/local: TestDeathAtEveryStep",
+	"make cgroup":              "needs a cgroup hierarchy, which no host here has",
+	"remove cgroup":            "needs a cgroup hierarchy, which no host here has",
+	"revoke lease in etcd":     "the controller was refused its name, and has nothing",
+	"permit file":              "somebody has changed the mode of a file: internal/etcfiles",
+}
+
+// deaths are those of all lanes, by what a step is called in the source.
+type deaths struct {
+	mu    sync.Mutex // guards the following
+	at    map[string]map[step.Moment]int
+	tried map[string]bool // operations, with driver
+	lanes int
+}
+
+// newDeaths has the test fail if, when everything has been tried, there is a side of a step in the source at which nobody died.
+func newDeaths(t *testing.T) *deaths {
+	d := &deaths{at: make(map[string]map[step.Moment]int), tried: make(map[string]bool)}
+	t.Cleanup(func() {
+		if !report.Full() || t.Failed() || !d.whole() {
+			return
+		}
+		for _, side := range d.spared(t) {
+			t.Errorf("nobody died %s", side)
+		}
+	})
+	return d
+}
+
+func (d *deaths) add(h hits) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lanes++
+	for p, sides := range h {
+		d.tried[p.driver+"/"+p.operation] = true
+		for name := range strings.SplitSeq(p.step, ", ") {
+			if d.at[name] == nil {
+				d.at[name] = make(map[step.Moment]int)
+			}
+			for side, n := range sides {
+				d.at[name][side] += n
+			}
+		}
+	}
+}
+
+// whole reports whether every operation has been tried: a tester may have asked for a part.
+func (d *deaths) whole() bool {
+	for _, driver := range driverNames {
+		for _, op := range operations {
+			if (op.driver == "" || op.driver == driver) && !d.tried[driver+"/"+op.name] {
+				return false
+			}
+		}
+	}
+	return d.lanes == 2
+}
+
+// spared returns the sides of steps at which nobody died who should have.
+func (d *deaths) spared(t *testing.T) []string {
+	t.Helper()
+	names, err := steps.InSource("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, name := range names {
+		for _, side := range []step.Moment{step.Before, step.After} {
+			if survived[name] == "" && d.at[name][side] == 0 {
+				list = append(list, string(side)+" "+name)
+			}
+		}
+	}
+	for name := range survived {
+		if !slices.Contains(names, name) {
+			list = append(list, name+", which the source does not have")
+		}
+	}
+	return list
+}
