@@ -66,31 +66,6 @@ func TestSetupSurvivesTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
-	row := func(kind string, up, down time.Duration, rate float64) lifecycle {
-		return lifecycle{Kind: kind, Up: summary{P50: up}, Down: summary{P50: down}, ParallelUp: summary{Rate: rate}}
-	}
-	r := results{Lifecycle: []lifecycle{row(kindFloor, 2, 20, 500), row(kindLibcnm, 4, 21, 160), row(kindLibnetwork, 40, 80, 17)}}
-	r.judge()
-	want := map[string]bool{
-		"up, sequential, faster than libnetwork":  true,
-		"up, 16 parallel, faster than libnetwork": true,
-		"up, sequential, of the floor's time":     true,
-		"down, sequential, of the floor's time":   false,
-		"up, 16 parallel":                         true,
-		"processes started per endpoint":          true,
-	}
-	for _, got := range r.Targets {
-		if pass, ok := want[got.Name]; !ok || pass != got.Pass {
-			t.Errorf("%+v, want pass %v (known %v)", got, pass, ok)
-		}
-		delete(want, got.Name)
-	}
-	if len(want) > 0 {
-		t.Errorf("not judged: %v", want)
-	}
-}
-
 func TestPlotIsWellFormed(t *testing.T) {
 	points := []point{{0, time.Millisecond}, {20, 30 * time.Millisecond}}
 	for name, curves := range map[string][]curve{"two": {{kindLibcnm, 1, points}, {kindFloor, 2, points}}, "one point": {{kindCNI, 1, points[:1]}}, "none": nil} {

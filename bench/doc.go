@@ -14,7 +14,8 @@
 // on one CPU, and the daemons of Open vSwitch are on another. The two that
 // compare have short turns one after the other; a turn shows what the least disturbed tenth of its exchanges took. Judged is
 // the median of the ratios of neighbours, and turns go on where that is not sure yet, until the time is up. A target is
-// missed when the true median is, in 95 of 100 cases, beyond it; a busy machine widens that interval, which is printed.
+// missed when that median is beyond it. Printed too is an interval that has the true median in 95 of 100 cases, which a busy
+// machine widens, and of how many figures the run is not sure: those with the limit within that interval.
 //
 // The part scale simulates clusters of up to 1,000 nodes and 30,000 endpoints, in one process beside a real etcd. Real are the
 // controllers, their stores, their connections to etcd and every record and event. Simulated are the driver, which programs

@@ -26,18 +26,26 @@ const (
 )
 
 // countForks returns how many processes one endpoint's life starts, from its Up to the end of its Down, by whomever.
-func countForks(t testutil.TB, cfg config, kind string) float64 {
+func countForks(t testutil.TB, cfg config, kind string) int {
 	t.Helper()
 	fewest := [2]int{math.MaxInt, math.MaxInt}
 	for range forkRuns {
 		for i, lives := range []int{fewLives, manyLives} {
 			fewest[i] = min(fewest[i], forksOf(t, cfg, kind, lives))
 		}
-		if (fewest[1]-fewest[0])%(manyLives-fewLives) == 0 {
-			break
+		if forks, ok := forksOfOne(fewest[0], fewest[1]); ok {
+			return forks
 		}
 	}
-	return float64(fewest[1]-fewest[0]) / (manyLives - fewLives)
+	t.Fatalf("count forks of %s: %d endpoints started %d processes and %d started %d, which is no number for each",
+		kind, fewLives, fewest[0], manyLives, fewest[1])
+	return 0
+}
+
+// forksOfOne is how many processes an endpoint starts where fewLives start few and manyLives start many.
+func forksOfOne(few, many int) (forks int, ok bool) {
+	more := many - few
+	return more / (manyLives - fewLives), more >= 0 && more%(manyLives-fewLives) == 0
 }
 
 // forksOf counts the processes of a run of its own.

@@ -24,6 +24,9 @@ type cnm struct {
 
 const networkName = "bench"
 
+// secondEndpoint, added to the number of an endpoint with a network of its own, is that of another one in the same network.
+const secondEndpoint = 1 << 12
+
 func openLibcnm(ctx context.Context, s setup) (contender, error) {
 	opts := []libcnm.Option{libcnm.WithNode(s.Node, s.Underlay), libcnm.WithDataDir(filepath.Join(s.DataDir, "libcnm"))}
 	if s.Quiet {
@@ -71,8 +74,9 @@ func (c *cnm) Up(ctx context.Context, name string) error {
 		if err != nil {
 			return fmt.Errorf("number of %s: %w", name, err)
 		}
+		i %= secondEndpoint
 		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
-		if n, err = c.network(ctx, name, subnet); err != nil {
+		if n, err = c.network(ctx, endpointName(int(i)), subnet); err != nil {
 			return err
 		}
 	}

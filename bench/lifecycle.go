@@ -17,7 +17,7 @@ type lifecycle struct {
 	Down         summary `json:"down"`
 	ParallelUp   summary `json:"up_16_parallel"`
 	ParallelDown summary `json:"down_16_parallel"`
-	Forks        float64 `json:"forks_per_endpoint"`
+	Forks        *int    `json:"forks_per_endpoint,omitempty"` // nil: not counted
 	PeakMemory   int64   `json:"peak_memory_bytes"`
 }
 

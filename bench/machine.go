@@ -70,6 +70,9 @@ func field(path, name string) (string, error) {
 	return "unknown", lines.Err()
 }
 
+// tmpfs is the file system that has no disk.
+const tmpfs = "tmpfs"
+
 // fileSystem names what kind of file system dir is on, as far as it matters here.
 func fileSystem(dir string) (string, error) {
 	var st syscall.Statfs_t
@@ -84,7 +87,7 @@ func fileSystem(dir string) (string, error) {
 	case 0x9123683e:
 		return "btrfs", nil
 	case 0x01021994:
-		return "tmpfs", nil
+		return tmpfs, nil
 	}
 	return fmt.Sprintf("type %#x", st.Type), nil
 }

@@ -137,12 +137,12 @@ func (c *config) run(ctx context.Context) error {
 	if r == nil {
 		return failed
 	}
-	r.judge()
-	return errors.Join(failed, r.print(os.Stdout), r.save(c.out))
+	return errors.Join(failed, r.report(os.Stdout, c.out))
 }
 
 // measure runs the parts, each with rigs of its own. What one has shown is not lost when another fails.
 func (c *config) measure(ctx context.Context) (*results, error) {
+	start := time.Now()
 	m, err := thisMachine(os.TempDir())
 	if err != nil {
 		return nil, fmt.Errorf("look at this machine: %w", err)
@@ -156,6 +156,7 @@ func (c *config) measure(ctx context.Context) (*results, error) {
 			break
 		}
 	}
+	r.Took = time.Since(start)
 	return r, errors.Join(errs...)
 }
 
@@ -166,7 +167,7 @@ func (c *config) measurePart(t testutil.TB, part string, r *results) {
 		r.Lifecycle = measureLifecycle(t, *c, newLanes(t, *c, c.kinds))
 	case partForks:
 		for i := range r.Lifecycle {
-			r.Lifecycle[i].Forks = countForks(t, *c, r.Lifecycle[i].Kind)
+			r.Lifecycle[i].Forks = new(countForks(t, *c, r.Lifecycle[i].Kind))
 		}
 	case partGrowth:
 		// Without its DNS server libnetwork grows by the same law, and takes minutes to show it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 type results struct {
 	Machine   machine        `json:"machine"`
 	Reps      int            `json:"repetitions"`
+	Took      time.Duration  `json:"took_ns"`
 	Lifecycle []lifecycle    `json:"lifecycle,omitempty"`
 	Growth    []curve        `json:"growth,omitempty"`
 	Restart   *restart       `json:"restart,omitempty"`
@@ -21,6 +23,12 @@ type results struct {
 	Traffic   *trafficReport `json:"traffic,omitempty"`
 	Scale     []scale        `json:"scale,omitempty"`
 	Targets   []target       `json:"targets"`
+}
+
+// report judges, prints and saves, and returns an error that says how many targets were missed.
+func (r *results) report(to io.Writer, dir string) error {
+	r.judge()
+	return errors.Join(r.print(to), r.save(dir), r.missed())
 }
 
 // save writes results.json and latency.svg into dir.
@@ -62,5 +70,6 @@ func (r *results) print(to io.Writer) error {
 		}
 		p("%s\t%s\t%s\t%s\t\n", t.Name, t.Want, t.Have, verdict)
 	}
+	p("\ntook %s\n", r.Took.Round(time.Second))
 	return w.Flush()
 }

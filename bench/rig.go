@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/libcnm/libcnm/internal/errdefs"
@@ -21,6 +22,7 @@ type lane struct {
 // newLanes opens one lane per kind on hosts of their own.
 func newLanes(t testutil.TB, cfg config, kinds []string) []*lane {
 	t.Helper()
+	needDisk(t, os.TempDir())
 	rig := testutil.NewHosts(t, len(kinds), testutil.HostsOptions{NoOVS: true})
 	lanes := make([]*lane, len(kinds))
 	for i, kind := range kinds {
@@ -28,6 +30,18 @@ func newLanes(t testutil.TB, cfg config, kinds []string) []*lane {
 		lanes[i].open(t)
 	}
 	return lanes
+}
+
+// needDisk fails where commits would be free.
+func needDisk(t testutil.TB, dir string) {
+	t.Helper()
+	kind, err := fileSystem(dir)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	if kind == tmpfs {
+		t.Fatalf("%s is on tmpfs, where a commit costs nothing: set TMPDIR to a directory on a disk", dir)
+	}
 }
 
 func newLane(t testutil.TB, cfg config, h *testutil.Host, kind string, etcd []string) *lane {

@@ -37,6 +37,20 @@ func (r *results) judge() {
 	r.judgeScale()
 }
 
+// missed returns an error unless every target was met.
+func (r *results) missed() error {
+	missed := 0
+	for _, t := range r.Targets {
+		if !t.Pass {
+			missed++
+		}
+	}
+	if missed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d targets missed", missed, len(r.Targets))
+}
+
 func (r *results) add(t target) { r.Targets = append(r.Targets, t) }
 
 func (r *results) row(kind string) (lifecycle, bool) {
@@ -61,7 +75,9 @@ func (r *results) judgeLifecycle() {
 		r.add(atMost("down, sequential, of the floor's time", "×", 1, ratio(own.Down.P50, floor.Down.P50)))
 	}
 	r.add(atLeast("up, 16 parallel", " endpoints/s", 150, own.ParallelUp.Rate))
-	r.add(atMost("processes started per endpoint", "", 0, own.Forks))
+	if own.Forks != nil {
+		r.add(atMost("processes started per endpoint", "", 0, float64(*own.Forks)))
+	}
 }
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }

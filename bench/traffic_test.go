@@ -56,26 +56,29 @@ func TestPacketsFillTheMTU(t *testing.T) {
 }
 
 func TestJudgeTraffic(t *testing.T) {
-	c := func(way string, m measure, low, high float64) cell {
+	c := func(way string, m measure, low, median, high float64) cell {
 		return cell{
 			Own:   figure{Way: way, Family: 4, What: m.name, Unit: m.unit},
-			Ratio: ratios{Median: (low + high) / 2, Low: low, High: high},
+			Ratio: ratios{Median: median, Low: low, High: high},
 		}
 	}
-	tcp, udp, ping := measures[0], measures[1], measures[3]
+	tcp, udp, ping, pingMTU := measures[0], measures[1], measures[3], measures[4]
 	r := results{Traffic: &trafficReport{Cells: []cell{
-		c("a", tcp, 0.97, 0.99), c("a", udp, 0.99, 1.01), c("a", ping, 1.01, 1.03),
-		c("b", tcp, 1.2, 1.3), c("b", udp, 0.95, 0.97), c("b", ping, 1.03, 1.05),
-		c("c", tcp, 0.7, 1.3), c("c", ping, 0.1, 0.2),
+		c("at the limit", tcp, 0.98, 0.98, 1.01), c("at the limit", udp, 0.99, 1, 1.01), c("at the limit", ping, 1, 1.02, 1.02),
+		c("beyond", tcp, 1.2, 1.25, 1.3), c("beyond", udp, 0.95, 0.96, 0.97), c("beyond", ping, 1.03, 1.04, 1.05),
+		c("unsure", tcp, 0.7, 1, 1.3), c("unsure", udp, 0.98, 0.99, 1), c("unsure", ping, 0.9, 1.01, 1.1), c("unsure", pingMTU, 1.01, 1.03, 1.04),
+		c("missed, perhaps", tcp, 0.5, 0.97, 0.99), c("missed, perhaps", udp, 0.4, 0.99, 1.6), c("missed, perhaps", ping, 0.1, 0.15, 0.2),
 	}}}
 	r.judge()
 	want := []target{
-		{Name: "a, IPv4, throughput of by hand", Have: "TCP stream 0.980× (0.970..0.990)", Pass: true},
-		{Name: "a, IPv4, round trip of by hand", Have: "ping, small 1.020× (1.010..1.030)", Pass: true},
-		{Name: "b, IPv4, throughput of by hand", Have: "UDP, small 0.960× (0.950..0.970)"},
-		{Name: "b, IPv4, round trip of by hand", Have: "ping, small 1.040× (1.030..1.050)"},
-		{Name: "c, IPv4, throughput of by hand", Have: "TCP stream 1.000× (0.700..1.300), not sure", Pass: true},
-		{Name: "c, IPv4, round trip of by hand", Have: "ping, small 0.150× (0.100..0.200)", Pass: true},
+		{Name: "at the limit, IPv4, throughput of by hand", Have: "TCP stream 0.980× (0.980..1.010)", Pass: true},
+		{Name: "at the limit, IPv4, round trip of by hand", Have: "ping, small 1.020× (1.000..1.020)", Pass: true},
+		{Name: "beyond, IPv4, throughput of by hand", Have: "UDP, small 0.960× (0.950..0.970)"},
+		{Name: "beyond, IPv4, round trip of by hand", Have: "ping, small 1.040× (1.030..1.050)"},
+		{Name: "unsure, IPv4, throughput of by hand", Have: "UDP, small 0.990× (0.980..1.000), 1 of 2 not sure", Pass: true},
+		{Name: "unsure, IPv4, round trip of by hand", Have: "ping, MTU 1.030× (1.010..1.040), 2 of 2 not sure"},
+		{Name: "missed, perhaps, IPv4, throughput of by hand", Have: "TCP stream 0.970× (0.500..0.990), 2 of 2 not sure"},
+		{Name: "missed, perhaps, IPv4, round trip of by hand", Have: "ping, small 0.150× (0.100..0.200)", Pass: true},
 	}
 	if len(r.Targets) != len(want) {
 		t.Fatalf("%d targets, want %d: %+v", len(r.Targets), len(want), r.Targets)

@@ -37,9 +37,7 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 		e.request[0] = echo6
 	}
 	err := w.from.Do(func() (err error) {
-		// Sockets of this kind get only the answers to what they have sent, and have checksums computed for them. They
-		// are allowed to the groups in this range.
-		if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0); err != nil {
+		if err := allowPings(); err != nil {
 			return err
 		}
 		if e.fd, err = syscall.Socket(domain, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, protocol); err != nil {
@@ -56,6 +54,10 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 	}
 	return e, nil
 }
+
+// allowPings allows ICMP sockets in the namespace that the thread is in, to the groups in this range. They get only the answers
+// to what they have sent, and have checksums computed for them.
+func allowPings() error { return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0) }
 
 // once sends one ping and returns how long the answer took.
 func (e *echo) once() (time.Duration, error) {

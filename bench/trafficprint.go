@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -11,53 +13,68 @@ const (
 	mostTrip  = 1.02
 )
 
-// vague is how wide the interval around a ratio may be before it says little about a target of 2 %.
-const vague = 0.1
-
-// judgeTraffic judges the worst throughput and the worst round trip of each network and family. A target is missed when the
-// run is sure of that; how sure it is stands beside the ratio.
+// judgeTraffic judges the worst throughput and the worst round trip of each network and family, by their medians. Beside the
+// worst stands of how many the run is not sure.
 func (r *results) judgeTraffic() {
 	if r.Traffic == nil {
 		return
 	}
-	var targets []target
-	index := make(map[string]int)
-	worst := make(map[string]float64)
+	groups := make(map[string][]cell)
+	var names []string
 	for _, c := range r.Traffic.Cells {
-		t, margin := c.judge()
-		i, ok := index[t.Name]
-		switch {
-		case !ok:
-			index[t.Name] = len(targets)
-			targets = append(targets, t)
-		case margin < worst[t.Name]:
-			targets[i] = t
-		default:
-			continue
+		name := c.target()
+		if groups[name] == nil {
+			names = append(names, name)
 		}
-		worst[t.Name] = margin
+		groups[name] = append(groups[name], c)
 	}
-	r.Targets = append(r.Targets, targets...)
+	for _, name := range names {
+		r.add(judgeCells(name, groups[name]))
+	}
 }
 
-// judge also returns by how much the target is met at best; below zero it is missed.
-func (c cell) judge() (t target, margin float64) {
-	q := c.Ratio
-	t = target{
-		Name: fmt.Sprintf("%s, IPv%d, throughput of by hand", c.Own.Way, c.Own.Family), Want: fmt.Sprintf("≥ %.4g×", leastRate),
-		Have: fmt.Sprintf("%s %.3f× (%.3f..%.3f)", c.Own.What, q.Median, q.Low, q.High),
+// judgeCells judges the cells of one target.
+func judgeCells(name string, cells []cell) target {
+	worst := slices.MinFunc(cells, func(a, b cell) int { return cmp.Compare(a.margin(a.Ratio.Median), b.margin(b.Ratio.Median)) })
+	q := worst.Ratio
+	t := target{
+		Name: name, Want: fmt.Sprintf("≥ %.4g×", leastRate), Pass: worst.margin(q.Median) >= 0,
+		Have: fmt.Sprintf("%s %.3f× (%.3f..%.3f)", worst.Own.What, q.Median, q.Low, q.High),
 	}
-	margin = q.High - leastRate
-	if c.Own.Unit == unitTrips {
-		t.Name = fmt.Sprintf("%s, IPv%d, round trip of by hand", c.Own.Way, c.Own.Family)
-		t.Want, margin = fmt.Sprintf("≤ %.4g×", mostTrip), mostTrip-q.Low
+	if worst.Own.Unit == unitTrips {
+		t.Want = fmt.Sprintf("≤ %.4g×", mostTrip)
 	}
-	if q.High-q.Low > vague {
-		t.Have += ", not sure"
+	unsure := 0
+	for _, c := range cells {
+		if !c.sure() {
+			unsure++
+		}
 	}
-	t.Pass = margin >= 0
-	return t, margin
+	if unsure > 0 {
+		t.Have += fmt.Sprintf(", %d of %d not sure", unsure, len(cells))
+	}
+	return t
 }
+
+// target names the one that the cell is judged by.
+func (c cell) target() string {
+	what := "throughput"
+	if c.Own.Unit == unitTrips {
+		what = "round trip"
+	}
+	return fmt.Sprintf("%s, IPv%d, %s of by hand", c.Own.Way, c.Own.Family, what)
+}
+
+// margin is by how much a ratio meets the cell's target; below zero it misses it.
+func (c cell) margin(ratio float64) float64 {
+	if c.Own.Unit == unitTrips {
+		return mostTrip - ratio
+	}
+	return ratio - leastRate
+}
+
+// sure tells whether the whole interval around the median is on one side of the limit.
+func (c cell) sure() bool { return (c.margin(c.Ratio.Low) >= 0) == (c.margin(c.Ratio.High) >= 0) }
 
 func (r *results) printTraffic(p printer) {
 	f := r.Traffic
