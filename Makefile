@@ -76,7 +76,7 @@ bench-kernel: deps $(BENCH)/bench ## compare traffic with networks by hand on th
 	@go test -count=1 -run '^$$' . # builds etcd, for which the virtual machine has no network
 	@mkdir -p $(BENCH)/kernel
 	LIBCNM_DATAPATH=system scripts/in-qemu -t 7200 -o $(BENCH)/kernel \
-		$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts traffic -reps 1 -out $(BENCH)/kernel
+		$(BENCH)/bench -cni $(CURDIR)/$(BENCH) -parts traffic -reps 12 -out $(BENCH)/kernel
 
 bench-code: deps ## run the Go benchmarks COUNT times, for benchstat
 	go test -run '^$$' -bench . -benchmem -count=$(COUNT) ./...
