@@ -13,7 +13,7 @@
 // started and no other has to be woken: it writes some of a stream, or some datagrams, and then reads them. It is
 // on one CPU, and the daemons of Open vSwitch are on another. The two that
 // compare have short turns one after the other; a turn shows what the least disturbed tenth of its exchanges took. Judged is
-// the median of the ratios of neighbours, and turns go on where that is not sure yet, until the time is up. A target is
+// the median of the ratios of neighbours, and turns go on where that is vague or near the limit, until the time is up. A target is
 // missed when that median is beyond it. Printed too is an interval that has the true median in 95 of 100 cases, which a busy
 // machine widens, and of how many figures the run is not sure: those with the limit within that interval.
 //

@@ -197,9 +197,11 @@ type duel struct{ own, hand *record }
 
 func (d duel) ratios() ratios { return compare(d.own.values, d.hand.values) }
 
-func (d duel) sure() bool {
+// done reports whether more turns would tell little. Those that are on one side of the limit leave their time to the others.
+func (d duel) done() bool {
 	r := d.ratios()
-	return r.High-r.Low <= enough
+	width := r.High - r.Low
+	return width <= enough || width <= 4*enough && cell{Own: d.own.figure, Ratio: r}.sure()
 }
 
 // take has a turn of both; who is first alternates.
@@ -214,7 +216,7 @@ func (d duel) take(t testutil.TB, round int) {
 	}
 }
 
-// effort is how many pairs of turns each measure has at least, and for how long those have more that are not sure yet.
+// effort is how many pairs of turns each measure has at least, and for how long those have more that are not done.
 type effort struct {
 	pairs int
 	time  time.Duration
@@ -255,15 +257,15 @@ func measureTraffic(t testutil.TB, cfg config, e effort) *trafficReport {
 func contest(t testutil.TB, cfg config, e effort, duels []duel, others []*record) {
 	t.Helper()
 	start := time.Now()
-	for round, unsure := 0, duels; len(unsure) > 0; round++ {
-		for _, d := range unsure {
+	for round, open := 0, duels; len(open) > 0; round++ {
+		for _, d := range open {
 			d.take(t, round)
 		}
 		if round%otherTurns == 0 {
 			for _, o := range others {
 				o.take(t)
 			}
-			cfg.progress("traffic: pair %d, %d of %d figures are not sure", round+1, len(unsure), len(duels))
+			cfg.progress("traffic: pair %d, %d of %d figures are open", round+1, len(open), len(duels))
 		}
 		if round+1 < e.pairs {
 			continue
@@ -271,7 +273,7 @@ func contest(t testutil.TB, cfg config, e effort, duels []duel, others []*record
 		if time.Since(start) > e.time {
 			break
 		}
-		unsure = slices.DeleteFunc(slices.Clone(unsure), duel.sure)
+		open = slices.DeleteFunc(slices.Clone(open), duel.done)
 	}
 }
 

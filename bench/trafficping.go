@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
+
+	"github.com/libcnm/libcnm/internal/testutil"
 )
 
 const (
@@ -16,9 +19,17 @@ const (
 	echoHeader   = 8      // bytes, in both families
 )
 
-// echo is pings, the next as soon as the last is answered. The other side's kernel answers by itself, and the thread that
-// waits does so in the kernel, so there is little in a round trip but the way.
+// echo is pings, the next as soon as the last is answered, one each way in turn. The other side's kernel answers by itself, and
+// the thread that waits does so in the kernel, so there is little in a round trip but the way.
+//
+// Both ways, because ovs-vswitchd on the netdev datapath looks at its ports one after the other: where the one who answers comes
+// after the one who asks, the answer goes on in the same round, and what the one has won the other has lost.
 type echo struct {
+	ends [2]echoEnd
+}
+
+// echoEnd is one who asks.
+type echoEnd struct {
 	fd      int
 	request []byte
 	reply   []byte
@@ -26,7 +37,22 @@ type echo struct {
 }
 
 func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, error) {
-	e := &echo{fd: -1, request: make([]byte, echoHeader+size), reply: make([]byte, echoHeader+size)}
+	source := w.sources[slices.IndexFunc(w.sources, func(a netip.Addr) bool { return a.Is4() == addr.Is4() })]
+	e := &echo{}
+	there, err := openEnd(w.from, addr, size)
+	if err != nil {
+		return nil, err
+	}
+	back, err := openEnd(w.to, source, size)
+	if err != nil {
+		return nil, errors.Join(err, there.close())
+	}
+	e.ends = [2]echoEnd{there, back}
+	return e, nil
+}
+
+func openEnd(from *testutil.NS, addr netip.Addr, size int) (echoEnd, error) {
+	e := echoEnd{fd: -1, request: make([]byte, echoHeader+size), reply: make([]byte, echoHeader+size)}
 	domain, protocol := syscall.AF_INET6, syscall.IPPROTO_ICMPV6
 	var to syscall.Sockaddr
 	if addr.Is4() {
@@ -36,7 +62,7 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 		to = &syscall.SockaddrInet6{Addr: addr.As16()}
 		e.request[0] = echo6
 	}
-	err := w.from.Do(func() (err error) {
+	err := from.Do(func() (err error) {
 		if err := allowPings(); err != nil {
 			return err
 		}
@@ -50,7 +76,7 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 		return syscall.Connect(e.fd, to)
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("ping %s from %s: %w", addr, w.from.Name, err), e.close())
+		return echoEnd{}, errors.Join(fmt.Errorf("ping %s from %s: %w", addr, from.Name, err), e.close())
 	}
 	return e, nil
 }
@@ -59,8 +85,22 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 // to what they have sent, and have checksums computed for them.
 func allowPings() error { return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0) }
 
-// once sends one ping and returns how long the answer took.
+// once sends one ping each way and returns how long an answer took, the mean.
 func (e *echo) once() (time.Duration, error) {
+	var sum time.Duration
+	for i := range e.ends {
+		trip, err := e.ends[i].once()
+		if err != nil {
+			return 0, err
+		}
+		sum += trip
+	}
+	return sum / time.Duration(len(e.ends)), nil
+}
+
+func (e *echo) close() error { return errors.Join(e.ends[0].close(), e.ends[1].close()) }
+
+func (e *echoEnd) once() (time.Duration, error) {
 	e.seq++
 	binary.BigEndian.PutUint16(e.request[6:], e.seq)
 	start := time.Now()
@@ -81,7 +121,7 @@ func (e *echo) once() (time.Duration, error) {
 	}
 }
 
-func (e *echo) close() error {
+func (e *echoEnd) close() error {
 	if e.fd < 0 {
 		return nil
 	}

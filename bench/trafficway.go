@@ -121,13 +121,20 @@ func (w *ways) switches(t testutil.TB, cfg config) {
 	there := trafficLane(t, cfg, rig.Hosts[1], kindOverlay, rig.Etcd.Endpoints())
 	there.next = 1 << 14 // names are unique in the network
 
-	near, far := pairOf(t, "ovs-vxlan, one host", here, here), pairOf(t, "ovs-vxlan, two hosts", here, there)
+	near := pairOf(t, "ovs-vxlan, one host", here, here)
 	near.ready(t) // it knows its MTU then, which is that of all
+	var far, handsFar []*way
+	for range luckPairs {
+		far = append(far, pairOf(t, "ovs-vxlan, two hosts", here, there))
+	}
 	hands := []*handSwitch{newHandSwitch(t, rig.Hosts[0]), newHandSwitch(t, rig.Hosts[1])}
 	placeSwitch(t, rig.Hosts[0])
 	placeSwitch(t, rig.Hosts[1])
+	for range luckPairs {
+		handsFar = append(handsFar, handFar(t, hands[0], hands[1], near.mtu))
+	}
 	w.overlay, w.host = compared{near, handNear(t, hands[0], near.mtu)}, rig.Hosts[0]
-	w.compared = append(w.compared, w.overlay, compared{far, handFar(t, hands[0], hands[1], near.mtu)})
+	w.compared = append(w.compared, w.overlay, sharing(t, far, handsFar))
 }
 
 // trafficLane opens a contender that leaves the machine alone once its endpoints are there.

@@ -45,6 +45,7 @@ func TestCrash(t *testing.T) {
 					t.Run(driver+"/"+op.name, func(t *testing.T) {
 						if report.Full() {
 							l.exhaust(t, &op, driver)
+							all.exhausted(kind, driver, &op)
 						} else {
 							l.explore(t, &op, driver, deaths[op.name], random)
 						}

@@ -164,8 +164,11 @@ func (w *world) sealed(t *testing.T) {
 	var sum report.Figures
 	for _, g := range w.guards {
 		testutil.Eventually(t, probeWait, func() error {
-			if tried, _ := g.crossed(); tried < leastProbes {
-				return fmt.Errorf("%s: only %d probes", g.name, tried)
+			tried, _ := g.crossed()
+			for _, p := range g.pingers { // one for each family
+				if s := p.Stats(); tried < leastProbes || s.Sent-s.Unsent < leastProbes/4 {
+					return fmt.Errorf("%s: only %d probes, of which one family has %d", g.name, tried, s.Sent-s.Unsent)
+				}
 			}
 			return nil
 		})

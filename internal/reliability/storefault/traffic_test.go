@@ -114,7 +114,7 @@ func (tr *traffic) stop(t *testing.T) {
 	stopping.Wait()
 	for i, s := range stats {
 		err := errs[i]
-		lost := s.Sent - s.Received
+		lost := max(0, s.Sent-s.Received)
 		if err != nil || s.Longest > stall || lost > 0 {
 			t.Errorf("%s: %v, %v", tr.pings[i], s, err)
 		}
