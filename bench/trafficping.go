@@ -23,7 +23,8 @@ const (
 // the thread that waits does so in the kernel, so there is little in a round trip but the way.
 //
 // Both ways, because ovs-vswitchd on the netdev datapath looks at its ports one after the other: where the one who answers comes
-// after the one who asks, the answer goes on in the same round, and what the one has won the other has lost.
+// after the one who asks, the answer goes on in the same round, and what the one has won the other has lost. From host to host it
+// is each host's order that counts, and the other way does not make up for it.
 type echo struct {
 	ends [2]echoEnd
 }

@@ -13,15 +13,14 @@ import (
 const (
 	overlayBridge = ovsvxlan.DefaultBridge
 	netdev        = string(ovsvxlan.DatapathNetdev)
-	handKey       = 42 // VNI of the first tunnel by hand, another than that of libcnm's network
+	handKey       = 42 // VNI of the tunnel by hand, another than that of libcnm's network
 )
 
 // handSwitch is a bridge of the host's Open vSwitch, beside libcnm's and on the same kind of datapath.
 type handSwitch struct {
-	host    *testutil.Host
-	kind    string // of datapath
-	ports   int
-	tunnels int
+	host  *testutil.Host
+	kind  string // of datapath
+	ports int
 }
 
 func newHandSwitch(t testutil.TB, h *testutil.Host) *handSwitch {
@@ -81,7 +80,7 @@ func handNear(t testutil.TB, s *handSwitch, mtu int) *way {
 	return handWay(t, "OVS by hand, one host", from, to)
 }
 
-// handFar is between namespaces on two switches, by a VXLAN port of its own for the other host on each.
+// handFar is between namespaces on two switches, by a VXLAN port for the other host on each.
 func handFar(t testutil.TB, a, b *handSwitch, mtu int) *way {
 	t.Helper()
 	from, to := testutil.NewNS(t), testutil.NewNS(t)
@@ -92,8 +91,6 @@ func handFar(t testutil.TB, a, b *handSwitch, mtu int) *way {
 
 func (s *handSwitch) tunnel(t testutil.TB, remote netip.Addr) int {
 	t.Helper()
-	key := strconv.Itoa(handKey + s.tunnels)
-	s.tunnels++
-	return s.add(t, handName+"-vxlan"+key, "type=vxlan", "options:remote_ip="+remote.String(),
-		"options:local_ip="+s.host.VTEP.String(), "options:key="+key, "options:csum=true")
+	return s.add(t, handName+"-vxlan", "type=vxlan", "options:remote_ip="+remote.String(),
+		"options:local_ip="+s.host.VTEP.String(), "options:key="+strconv.Itoa(handKey), "options:csum=true")
 }
