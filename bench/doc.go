@@ -11,11 +11,11 @@
 // The part traffic compares streams, datagrams and pings through each driver with the same thing built by hand on hosts of
 // the same kind, down to MTU, offloads and datapath. One thread has a socket in each of the two namespaces, so no program is
 // started and no other has to be woken: it writes some of a stream, or some datagrams, and then reads them. It is
-// on one CPU, and the daemons of Open vSwitch are on another. The two that
-// compare have short turns one after the other; a turn shows what the least disturbed tenth of its exchanges took. Judged is
-// the median of the ratios of neighbours, and turns go on where that is vague or near the limit, until the time is up. A target is
-// missed when that median is beyond it. Printed too is an interval that has the true median in 95 of 100 cases, which a busy
-// machine widens, and of how many figures the run is not sure: those with the limit within that interval.
+// on one CPU, and the daemons of Open vSwitch are on another. The two that compare have short turns one after the other; a turn
+// shows what the least disturbed tenth of its exchanges took. Judged is the median of the ratios of neighbours, and turns go on
+// where that is vague or near the limit, until the time is up. A target is missed when that median is beyond it. Printed too is
+// an interval that has the true median in 95 of 100 cases, which a busy machine widens, and of how many figures the run is not
+// sure: those with the limit within that interval.
 //
 // The part scale simulates clusters of up to 1,000 nodes and 30,000 endpoints, in one process beside a real etcd. Real are the
 // controllers, their stores, their connections to etcd and every record and event. Simulated are the driver, which programs

@@ -39,7 +39,6 @@ type echoEnd struct {
 
 func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, error) {
 	source := w.sources[slices.IndexFunc(w.sources, func(a netip.Addr) bool { return a.Is4() == addr.Is4() })]
-	e := &echo{}
 	there, err := openEnd(w.from, addr, size)
 	if err != nil {
 		return nil, err
@@ -48,8 +47,7 @@ func openEcho(_ context.Context, w *way, addr netip.Addr, size int) (probe, erro
 	if err != nil {
 		return nil, errors.Join(err, there.close())
 	}
-	e.ends = [2]echoEnd{there, back}
-	return e, nil
+	return &echo{[2]echoEnd{there, back}}, nil
 }
 
 func openEnd(from *testutil.NS, addr netip.Addr, size int) (echoEnd, error) {

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -10,17 +9,6 @@ import (
 	"github.com/libcnm/libcnm/internal/reliability/steps"
 	"github.com/libcnm/libcnm/internal/step"
 )
-
-// survived are steps that nobody dies at here, with who does instead, or why nobody can.
-var survived = map[string]string{
-	"cut journal":              "store/local: TestDeathAtEveryStep",
-	"remove temporary journal": "store/local: TestDeathAtEveryStep",
-	"set damaged store aside":  "store/local: TestDeathAtEveryStep",
-	"make cgroup":              "needs a cgroup hierarchy, which no host here has",
-	"remove cgroup":            "needs a cgroup hierarchy, which no host here has",
-	"revoke lease in etcd":     "the controller was refused its name, and has nothing",
-	"permit file":              "somebody has changed the mode of a file: internal/etcfiles",
-}
 
 // deaths are those of all lanes, by what a step is called in the source.
 type deaths struct {
@@ -95,14 +83,9 @@ func (d *deaths) spared(t *testing.T) []string {
 	var list []string
 	for _, name := range names {
 		for _, side := range []step.Moment{step.Before, step.After} {
-			if survived[name] == "" && d.at[name][side] == 0 {
+			if steps.Apart[name] == "" && d.at[name][side] == 0 {
 				list = append(list, string(side)+" "+name)
 			}
-		}
-	}
-	for name := range survived {
-		if !slices.Contains(names, name) {
-			list = append(list, name+", which the source does not have")
 		}
 	}
 	return list

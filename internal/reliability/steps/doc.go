@@ -1,6 +1,6 @@
-// Package steps shows that the list of steps is whole, and reads it from the source. A controller lives through each operation, with both drivers and
-// both stores, while a witness that knows nothing of libcnm looks at host and store before and after every step: whatever
-// changes between two steps was changed outside of one, where no crash test can end the process.
+// Package steps reads the list of steps from the source and shows that it is whole. A controller lives through each operation,
+// with both drivers and both stores, while a witness that knows nothing of libcnm looks at host and store before and after every
+// step: whatever changes between two steps was changed outside of one, where no crash test can end the process.
 //
 //	go test -v ./internal/reliability/steps
 //

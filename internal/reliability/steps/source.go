@@ -12,6 +12,17 @@ import (
 	"strings"
 )
 
+// Apart are the steps that no controller makes in the rigs of these tests, with who dies at them instead, or why nobody does.
+var Apart = map[string]string{
+	"cut journal":              "store/local: TestDeathAtEveryStep",
+	"remove temporary journal": "store/local: TestDeathAtEveryStep",
+	"set damaged store aside":  "store/local: TestDeathAtEveryStep",
+	"make cgroup":              "needs a cgroup hierarchy, which no host here has: TestCgroup of the root package has one",
+	"remove cgroup":            "likewise",
+	"revoke lease in etcd":     "the node's name is somebody else's, and the controller has nothing: tests of the root package",
+	"permit file":              "somebody has changed the mode of a file: internal/etcfiles",
+}
+
 // namers are the functions whose first argument names a step.
 var namers = map[string]bool{"Do": true, "newChange": true, "addressChange": true, "change": true}
 
